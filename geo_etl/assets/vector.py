@@ -1,0 +1,422 @@
+"""The asset of vector sources: plan → load tasks → publish → verify.
+
+Re-execution from failure can lose mapped steps and report success. So `plan` hands `publish`
+the manifest beside the chunks, and `publish` refuses unless the ledger in the database accounts
+for every chunk of it.
+"""
+
+import base64
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+import sqlalchemy as sa
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSpec,
+    Config,
+    DynamicOut,
+    DynamicOutput,
+    MetadataValue,
+    OpExecutionContext,
+    Out,
+    Output,
+    TableColumn,
+    TableSchema,
+    config_mapping,
+    graph_asset,
+    op,
+)
+from pydantic import Field
+
+from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
+from geo_etl.catalog.vectors import TableFacts, vector_collection, vector_item
+from geo_etl.errors import ConservationError, SpecError
+from geo_etl.partitions import vector_sources
+from geo_etl.report.picture import map_picture
+from geo_etl.report.result import StacReference, Stage, Summary, VectorResult
+from geo_etl.resources import pgstac
+from geo_etl.resources.blob_storage import BlobStorageResource
+from geo_etl.resources.blobs import delete_below
+from geo_etl.resources.postgis import PostGISResource
+from geo_etl.resources.serving import FeaturesProbe, ServingResource
+from geo_etl.resources.sources import identify, resolve_spec
+from geo_etl.spec import SourceRef, task_id
+from geo_etl.vector import ingest
+from geo_etl.vector.chunk import Chunk
+from geo_etl.vector.geometry import bounds_in_wgs84
+from geo_etl.vector.ingest import Clock, Manifest, Order, PublishReport, Span, TaskReport
+
+ASSET = "vector_table"
+JOB_ID_TAG = "geo_etl/job_id"
+TABLE_TAG = "geo_etl/table"
+PICTURE_FEATURES = 3000
+
+
+class IngestConfig(Config):
+    """Settings of one run, on top of what the source's sidecar files say."""
+
+    spec: dict[str, Any] = Field({}, description="Overrides of the source's spec")  # noqa: RUF012
+    force: bool = Field(False, description="Run again even if this very job is done")
+
+
+@op(
+    out={"manifest": Out(Manifest), "chunks": DynamicOut(Chunk)},
+    retry_policy=TRANSIENT_RETRIES,
+    description="Check the source, cut it into chunks, create the table to load into.",
+)
+def plan(
+    context: OpExecutionContext,
+    config: IngestConfig,
+    blobs: BlobStorageResource,
+    postgis: PostGISResource,
+) -> Iterator[Output[Manifest] | DynamicOutput[Chunk]]:
+    with op_faults():
+        manifest = _plan(context, config, blobs, postgis)
+    yield Output(manifest, "manifest")
+    for chunk in manifest.chunks:
+        key = task_id(manifest.order.job_id, ASSET, "load", chunk.index)
+        yield DynamicOutput(chunk, mapping_key=key, output_name="chunks")
+
+
+def _plan(
+    context: OpExecutionContext,
+    config: IngestConfig,
+    blobs: BlobStorageResource,
+    postgis: PostGISResource,
+) -> Manifest:
+    if not context.has_partition_key:
+        raise SpecError(
+            "run of vector_table",
+            "it names no source",
+            "Choose a partition (container/path), or use 'geo-etl ingest'.",
+        )
+    clock, source, storage = Clock(), SourceRef.parse(context.partition_key), blobs.storage
+    storage.stat(source)
+    spec = resolve_spec(storage, source, config.spec)
+    ingest.check_early(source, spec, postgis.engine)
+    found = identify(storage, source, config.spec)
+    order = Order(source, found.fingerprint, found.blob.modified, found.job_id, found.spec)
+    context.instance.add_run_tags(
+        context.run_id, {JOB_ID_TAG: order.job_id, TABLE_TAG: str(order.target)}
+    )
+    if not config.force and _done(postgis, order) is not None:
+        context.log.info(f"{source}: job {order.job_id[:8]} is done already; nothing to run.")
+        return Manifest(order, None, [], [], None, "", [], clock.span(), done=True)
+    storage.create_container(blobs.work_container)
+
+    def open_chunk(index: int) -> AbstractContextManager[BinaryIO]:
+        return storage.write(_chunk_ref(blobs, order.job_id, index))
+
+    try:
+        with storage.local(source) as path:
+            return ingest.plan(order, path, postgis.engine, open_chunk, force=config.force)
+    except Exception:
+        delete_below(storage, blobs.work_container, f"{order.job_id}/")
+        raise
+
+
+def _done(postgis: PostGISResource, order: Order) -> VectorResult | None:
+    """The stored result of this very job, if it is what is published now."""
+    for published in postgis.published(job_id=order.job_id):
+        if published.target == order.target and published.result is not None:
+            return VectorResult.model_validate(published.result)
+    return None
+
+
+def _chunk_ref(blobs: BlobStorageResource, job_id: str, index: int) -> SourceRef:
+    return SourceRef(blobs.work_container, f"{job_id}/chunk_{index:05d}.arrows")
+
+
+@op(
+    out=Out(TaskReport),
+    retry_policy=TRANSIENT_RETRIES,
+    description="Repair, reproject and copy the features of one chunk, exactly once.",
+)
+def load(
+    context: OpExecutionContext,
+    manifest: Manifest,
+    chunk: Chunk,
+    blobs: BlobStorageResource,
+    postgis: PostGISResource,
+) -> Output[TaskReport]:
+    ref = _chunk_ref(blobs, manifest.order.job_id, chunk.index)
+    with op_faults(), blobs.storage.local(ref) as path, path.open("rb") as file:
+        report = ingest.load(manifest, chunk, file, postgis.database_url)
+    return Output(
+        report,
+        metadata={
+            "task_id": task_id(manifest.order.job_id, ASSET, "load", chunk.index),
+            "features": chunk.rows,
+            "loaded": report.counts.loaded,
+            "repaired": report.counts.repaired,
+            "quarantined": report.counts.quarantined,
+            "dropped": report.counts.dropped,
+            "seconds": round(report.span.seconds, 3),
+        },
+    )
+
+
+@op(
+    out=Out(),
+    retry_policy=TRANSIENT_RETRIES,
+    description="Account for every feature, index, then let readers see the new data.",
+)
+def publish(
+    context: OpExecutionContext,
+    manifest: Manifest,
+    tasks: list[TaskReport],
+    blobs: BlobStorageResource,
+    postgis: PostGISResource,
+    serving: ServingResource,
+) -> PublishReport | None:
+    if manifest.done:
+        return None
+    with op_faults():
+        clock = Clock()
+        account = ingest.settle(manifest, postgis.engine)
+        item = vector_item(_facts(manifest, account, serving))
+
+        def write_item(connection: sa.Connection) -> None:
+            pgstac.ensure_collection(connection, vector_collection(item["collection"]))
+            pgstac.upsert_item(connection, item)
+
+        ingest.publish(manifest, account, postgis.engine, write_item)
+        delete_below(blobs.storage, blobs.work_container, f"{manifest.order.job_id}/")
+    spans = [task.span for task in tasks]
+    return PublishReport(
+        account=account,
+        load_span=Span(min(s.start for s in spans), max(s.end for s in spans)) if spans else None,
+        load_tasks=len(tasks),
+        busy_seconds=sum(span.seconds for span in spans),
+        span=clock.span(),
+    )
+
+
+def _facts(
+    manifest: Manifest, account: ingest.Totals, serving: ServingResource
+) -> TableFacts:
+    order, geometry = manifest.order, manifest.geometry
+    assert geometry is not None
+    return TableFacts(
+        table=str(order.target),
+        collection_id=order.spec.collection_id,
+        source=str(order.source),
+        fingerprint=order.fingerprint,
+        job_id=order.job_id,
+        columns=[
+            ("gid", "bigint", "feature number in the source, from 1"),
+            *((column.name, column.sql_type, column.original) for column in manifest.columns),
+            ("geom", f"geometry({geometry.geometry_type},{geometry.target_srid})", "geometry"),
+        ],
+        features=account.loaded,
+        bbox=bounds_in_wgs84(account.bounds, geometry.target_srid) if account.bounds else None,
+        srid=geometry.target_srid,
+        geometry_type=geometry.geometry_type,
+        modified=order.modified,
+        created=datetime.now(UTC),
+        features_url=serving.collection_url(str(order.target)),
+        renders=order.spec.render_params,
+    )
+
+
+@op(
+    out={"result": Out(dict), "features_conserved": Out(), "features_served": Out()},
+    retry_policy=TRANSIENT_RETRIES,
+    description="Prove that what was loaded is what is stored, catalogued and served.",
+)
+def verify(
+    context: OpExecutionContext,
+    manifest: Manifest,
+    published: PublishReport | None,
+    postgis: PostGISResource,
+    serving: ServingResource,
+) -> Iterator[Output[Any]]:
+    with op_faults():
+        clock = Clock()
+        order = manifest.order
+        stored = postgis.count_rows(order.target)
+        probe = serving.probe_features(str(order.target))
+        if published is None:
+            result = _done(postgis, order)
+            assert result is not None
+        else:
+            result = _result(manifest, published, serving, clock)
+            if stored != result.summary.features_loaded:
+                raise ConservationError(
+                    f"table {order.target}",
+                    f"{result.summary.features_loaded} features were loaded, {stored} are there",
+                    "Another job may have published to it meanwhile: look at 'geo-etl jobs'.",
+                )
+            postgis.store_result(order.target, order.job_id, result.model_dump(mode="json"))
+        wkb, srid = postgis.sample(order.target, PICTURE_FEATURES)
+        picture = map_picture(wkb, srid, result.table)
+    yield Output(_conserved(result, stored), "features_conserved")
+    yield Output(_served(result, probe), "features_served")
+    yield Output(
+        result.model_dump(mode="json"),
+        "result",
+        metadata=_metadata(result, manifest, picture),
+    )
+
+
+def _result(
+    manifest: Manifest, report: PublishReport, serving: ServingResource, clock: Clock
+) -> VectorResult:
+    order, account, geometry = manifest.order, report.account, manifest.geometry
+    assert geometry is not None
+    base = serving.collection_url(str(order.target))
+    verify_span = clock.span()
+    stages = [Stage(name="plan", seconds=round(manifest.span.seconds, 3), tasks=1)]
+    if report.load_span is not None:
+        stages.append(
+            Stage(
+                name="load", seconds=round(report.load_span.seconds, 3), tasks=report.load_tasks
+            )
+        )
+    stages.append(Stage(name="publish", seconds=round(report.span.seconds, 3), tasks=1))
+    stages.append(Stage(name="verify", seconds=round(verify_span.seconds, 3), tasks=1))
+    return VectorResult(
+        job_id=order.job_id,
+        source=str(order.source),
+        table=str(order.target),
+        summary=Summary(
+            features_read=account.read,
+            features_loaded=account.loaded,
+            features_repaired=account.repaired,
+            features_quarantined=account.quarantined,
+            features_dropped=account.dropped,
+            total_chunks=len(manifest.chunks),
+            chunks_loaded=len(manifest.chunks),
+            success_rate=round(account.loaded / account.read, 6),
+            data_complete=account.read == account.loaded + account.quarantined + account.dropped,
+        ),
+        stac=StacReference(
+            collection_id=order.spec.collection_id,
+            item_id=str(order.target),
+            bbox=bounds_in_wgs84(account.bounds, geometry.target_srid) if account.bounds else None,
+        ),
+        ogc_features_url=f"{base}/items" if base else None,
+        viewer_url=f"{base}/viewer" if base else None,
+        stages=stages,
+        processing_time_seconds=round(verify_span.end - manifest.span.start, 3),
+        tasks_executed=sum(stage.tasks for stage in stages),
+        parallel_efficiency=ingest.parallel_efficiency(report),
+        original_crs=manifest.original_crs,
+        geometry_type=geometry.geometry_type,
+        warnings=ingest.warnings_of(manifest, account),
+    )
+
+
+def _conserved(result: VectorResult, stored: int) -> AssetCheckResult:
+    summary = result.summary
+    accounted = (
+        summary.features_loaded + summary.features_quarantined + summary.features_dropped
+    )
+    return AssetCheckResult(
+        passed=stored == summary.features_loaded and accounted == summary.features_read,
+        description=f"{summary.features_read} read = {summary.features_loaded} loaded + "
+        f"{summary.features_quarantined} quarantined + {summary.features_dropped} dropped; "
+        f"{stored} rows in PostGIS",
+        metadata={"rows_in_postgis": stored, **summary.model_dump()},
+    )
+
+
+def _served(result: VectorResult, probe: FeaturesProbe | None) -> AssetCheckResult:
+    if probe is None:
+        return AssetCheckResult(
+            passed=True,
+            description="Skipped: no OGC API Features server is configured "
+            "(GEO_ETL_FEATURES_URL, or 'geo-etl serve').",
+            metadata={"skipped": True},
+        )
+    expected = result.summary.features_loaded
+    problem = probe.problem
+    if problem is None and probe.matched != expected:
+        problem = f"numberMatched is {probe.matched}, {expected} features were loaded"
+    if problem is None and probe.first is None:
+        problem = "no feature came back"
+    if problem is None:
+        return AssetCheckResult(
+            passed=True,
+            description=f"numberMatched {probe.matched}, first feature read",
+            metadata={"url": MetadataValue.url(probe.url), "number_matched": probe.matched or 0},
+        )
+    return AssetCheckResult(
+        passed=False,
+        description=f"{problem} ({probe.url})",
+        metadata={"url": MetadataValue.url(probe.url), "problem": problem},
+    )
+
+
+def _metadata(result: VectorResult, manifest: Manifest, picture: bytes) -> dict[str, Any]:
+    summary = result.summary
+    image = base64.b64encode(picture).decode()
+    metadata: dict[str, Any] = {
+        "dagster/row_count": summary.features_loaded,
+        "dagster/relation_identifier": result.table,
+        "repaired": summary.features_repaired,
+        "quarantined": summary.features_quarantined,
+        "dropped": summary.features_dropped,
+        "geometry_type": result.geometry_type,
+        "original_crs": result.original_crs,
+        "map": MetadataValue.md(f"![{result.table}](data:image/png;base64,{image})"),
+        "stac_item": f"{result.stac.collection_id}/{result.stac.item_id}",
+        "already_done": manifest.done,
+        "result": MetadataValue.json(result.model_dump(mode="json")),
+    }
+    if manifest.columns:
+        metadata["dagster/column_schema"] = MetadataValue.table_schema(
+            TableSchema(
+                [
+                    TableColumn(column.name, column.sql_type, column.original)
+                    for column in manifest.columns
+                ]
+            )
+        )
+    if result.stac.bbox is not None:
+        metadata["bbox"] = MetadataValue.json(list(result.stac.bbox))
+    if result.warnings:
+        metadata["warnings"] = MetadataValue.md("\n".join(f"- {w}" for w in result.warnings))
+    for name, url in (("features", result.ogc_features_url), ("viewer", result.viewer_url)):
+        if url is not None:
+            metadata[name] = MetadataValue.url(url)
+    return metadata
+
+
+@config_mapping
+def _plan_config(config: IngestConfig) -> dict[str, Any]:
+    return {"plan": {"config": {"spec": config.spec, "force": config.force}}}
+
+
+@graph_asset(
+    name=ASSET,
+    partitions_def=vector_sources,
+    config=_plan_config,
+    group_name="vector",
+    kinds={"postgres", "geojson"},
+    description="One vector source of bronze, published as a PostGIS table with its STAC item.",
+    check_specs=[
+        AssetCheckSpec(
+            "features_conserved",
+            asset=ASSET,
+            description="Features read = loaded + quarantined + dropped, and loaded = rows stored.",
+        ),
+        AssetCheckSpec(
+            "features_served",
+            asset=ASSET,
+            description="OGC API Features serves as many features as were loaded.",
+        ),
+    ],
+)
+def vector_table() -> Any:
+    manifest, chunks = plan()
+    tasks = chunks.map(lambda chunk: load(manifest, chunk))
+    published = publish(manifest, tasks.collect())
+    result, conserved, served = verify(manifest, published)
+    return {
+        "result": result,
+        "vector_table_features_conserved": conserved,
+        "vector_table_features_served": served,
+    }

@@ -1,0 +1,1 @@
+"""STAC items and collections from plain facts. Here: documents. Not here: pgSTAC, storage."""

@@ -1,0 +1,142 @@
+"""Running an ingest from this process, as `geo-etl ingest` does: the same job as everywhere."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.execution.api import execute_run_iterator
+
+from geo_etl.errors import GeoEtlError, SourceError, StorageError
+from geo_etl.partitions import vector_sources
+from geo_etl.resources.blobs import BlobStorage
+from geo_etl.resources.sources import content_hash
+from geo_etl.spec import SourceRef
+from geo_etl.vector.source import format_of
+
+JOB = "ingest_vector"
+ASSET_STEP = "vector_table"
+
+
+class FailedRun(GeoEtlError):
+    """A run that failed, with the error that failed it."""
+
+
+def find_source(storage: BlobStorage, given: str, bronze: str, root: Path | None) -> SourceRef:
+    """What a person means: a local file (put into bronze first), or a blob.
+
+    Args:
+        root: folder of local storage, when storage is local: a file in it is a blob already.
+
+    Raises:
+        SourceError: it is neither.
+    """
+    path = Path(given)
+    if path.is_file():
+        resolved = path.resolve()
+        if root is not None and resolved.is_relative_to(root.resolve()):
+            return SourceRef.parse(str(resolved.relative_to(root.resolve())))
+        return _put(storage, path, bronze)
+    if "/" in given:
+        source = SourceRef.parse(given)
+        try:
+            storage.stat(source)
+        except StorageError as error:
+            raise SourceError(
+                f"'{given}'", f"it is no file here, and no blob: {error.problem}", error.remedy
+            ) from None
+        return source
+    raise SourceError(
+        f"'{given}'", "there is no such file", f"Give a file, or a blob like {bronze}/roads.gpkg."
+    )
+
+
+def _put(storage: BlobStorage, path: Path, bronze: str) -> SourceRef:
+    """Copy a file into bronze, unless its very content is there already."""
+    format_of(path.name)
+    storage.create_container(bronze)
+    source = SourceRef(bronze, path.name)
+    try:
+        there = storage.stat(source)
+    except StorageError:
+        there = None
+    if there is not None and there.size == path.stat().st_size:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest == content_hash(storage, there):
+            return source
+    with path.open("rb") as file, storage.write(source) as blob:
+        shutil.copyfileobj(file, blob, 8_000_000)
+    return source
+
+
+def run_ingest(
+    instance: DagsterInstance,
+    source: SourceRef,
+    overrides: dict[str, Any],
+    force: bool,
+    on_step: Callable[[str, str], None],
+) -> dict[str, Any]:
+    """Ingest one source and wait.
+
+    Args:
+        on_step: called with a step's key and `start`, `done`, `retry` or `failed`.
+
+    Returns:
+        The result document.
+
+    Raises:
+        FailedRun: the run failed; what failed it.
+    """
+    repository = ReconstructableRepository.for_module("geo_etl.definitions", "defs")
+    job = repository.get_reconstructable_job(JOB)
+    instance.add_dynamic_partitions(str(vector_sources.name), [str(source)])
+    run = instance.create_run_for_job(
+        job_def=job.get_definition(),
+        run_config={
+            "ops": {ASSET_STEP: {"config": {"spec": overrides, "force": force}}},
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        },
+        tags={"dagster/partition": str(source)},
+        job_code_origin=job.get_python_origin(),
+        status=DagsterRunStatus.NOT_STARTED,
+    )
+    result: dict[str, Any] | None = None
+    failure: GeoEtlError | None = None
+    for event in execute_run_iterator(job, run, instance):
+        step = (event.step_key or "").removeprefix(f"{ASSET_STEP}.")
+        if event.event_type == DagsterEventType.STEP_START:
+            on_step(step, "start")
+        elif event.event_type == DagsterEventType.STEP_SUCCESS:
+            on_step(step, "done")
+        elif event.event_type == DagsterEventType.STEP_UP_FOR_RETRY:
+            on_step(step, "retry")
+        elif event.event_type == DagsterEventType.STEP_FAILURE:
+            on_step(step, "failed")
+            failure = failure or _failure(step, event.step_failure_data)
+        elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
+            metadata = event.step_materialization_data.materialization.metadata
+            result = metadata["result"].value  # type: ignore[assignment]
+    finished = instance.get_run_by_id(run.run_id)
+    if result is None or finished is None or finished.status != DagsterRunStatus.SUCCESS:
+        raise failure or FailedRun(
+            f"run {run.run_id[:8]}",
+            "it ended without a result",
+            f"See 'geo-etl tasks {run.run_id[:8]}' or the Dagster UI.",
+        )
+    return result
+
+
+def _failure(step: str, data: Any) -> FailedRun:
+    user = data.user_failure_data
+    if user is not None and "remedy" in user.metadata:
+        what, problem, remedy = (
+            str(user.metadata[key].value) for key in ("what", "problem", "remedy")
+        )
+        return FailedRun(what, problem, remedy)
+    said = user.description if user is not None else None
+    said = said or (data.error.message.strip() if data.error is not None else "it died")
+    return FailedRun(f"step {step}", said.rstrip("."), "See the run's log in the Dagster UI.")

@@ -1,0 +1,146 @@
+"""Blob storage in Azure, through adlfs.
+
+Credentials come by the usual variables (`AZURE_STORAGE_CONNECTION_STRING`,
+`AZURE_STORAGE_ACCOUNT_KEY`, …), which adlfs reads, or from DefaultAzureCredential. Listings
+and uploads use the SDK client that adlfs holds: adlfs itself lists without pages and uploads
+without metadata.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from adlfs import AzureBlobFileSystem
+from azure.core.exceptions import ResourceNotFoundError
+from fsspec.asyn import sync
+
+from geo_etl.errors import StorageError
+from geo_etl.resources.blobs import Blob, missing_blob, missing_container
+from geo_etl.spec import SourceRef
+
+
+class AzureBlobs:
+    """Implements `BlobStorage` on one storage account."""
+
+    def __init__(self, account: str) -> None:
+        self._account = account
+
+    @cached_property
+    def _fs(self) -> AzureBlobFileSystem:
+        return AzureBlobFileSystem(
+            account_name=self._account, anon=False, use_listings_cache=False, skip_instance_cache=True
+        )
+
+    def containers(self) -> list[str]:
+        return sorted(name.rstrip("/") for name in self._fs.ls("", detail=False))
+
+    def create_container(self, name: str) -> None:
+        self._fs.mkdir(name, exist_ok=True)
+
+    def pages(self, container: str, prefix: str = "", size: int = 5000) -> Iterator[list[Blob]]:
+        token: str | None = None
+        for _ in count():
+            items, token = sync(
+                self._fs.loop, self._page, container, prefix, min(size, 5000), token
+            )
+            page = [self._blob(SourceRef(container, item.name), item) for item in items]
+            if page:
+                yield page
+            if not token:
+                return
+
+    async def _page(
+        self, container: str, prefix: str, size: int, token: str | None
+    ) -> tuple[list[Any], str | None]:
+        async with self._fs.service_client.get_container_client(container) as client:
+            pages = client.list_blobs(name_starts_with=prefix, results_per_page=size).by_page(
+                continuation_token=token
+            )
+            try:
+                async for page in pages:
+                    return [item async for item in page], pages.continuation_token
+            except ResourceNotFoundError:
+                raise missing_container(container, []) from None
+            return [], None
+
+    def stat(self, ref: SourceRef) -> Blob:
+        return self._blob(ref, sync(self._fs.loop, self._properties, ref))
+
+    async def _properties(self, ref: SourceRef) -> Any:
+        async with self._client(ref) as client:
+            try:
+                return await client.get_blob_properties()
+            except ResourceNotFoundError as error:
+                raise _missing(ref, error) from None
+
+    def read(self, ref: SourceRef, start: int = 0, length: int | None = None) -> bytes:
+        size = self.stat(ref).size
+        end = size if length is None else min(size, start + length)
+        if start >= end:
+            return b""
+        content: bytes = sync(self._fs.loop, self._download, ref, start, end - start)
+        return content
+
+    async def _download(self, ref: SourceRef, start: int, length: int) -> bytes:
+        async with self._client(ref) as client:
+            stream = await client.download_blob(offset=start, length=length)
+            return cast(bytes, await stream.readall())
+
+    @contextmanager
+    def write(
+        self, ref: SourceRef, metadata: Mapping[str, str] | None = None
+    ) -> Iterator[BinaryIO]:
+        with tempfile.TemporaryFile() as file:
+            yield cast(BinaryIO, file)
+            file.seek(0)
+            sync(self._fs.loop, self._upload, ref, file, dict(metadata or {}))
+
+    async def _upload(self, ref: SourceRef, file: BinaryIO, metadata: dict[str, str]) -> None:
+        # A block blob's content changes when its block list is committed: whole or not at all.
+        async with self._client(ref) as client:
+            try:
+                await client.upload_blob(file, overwrite=True, metadata=metadata)
+            except ResourceNotFoundError as error:
+                raise _missing(ref, error) from None
+
+    @contextmanager
+    def local(self, ref: SourceRef) -> Iterator[Path]:
+        self.stat(ref)
+        with tempfile.TemporaryDirectory(prefix="geo_etl-") as folder:
+            path = Path(folder, Path(ref.path).name)
+            with path.open("wb") as file:
+                sync(self._fs.loop, self._fetch, ref, file)
+            yield path
+
+    async def _fetch(self, ref: SourceRef, file: BinaryIO) -> None:
+        async with self._client(ref) as client:
+            stream = await client.download_blob(max_concurrency=4)
+            await stream.readinto(file)
+
+    def delete(self, ref: SourceRef) -> None:
+        sync(self._fs.loop, self._delete, ref)
+
+    async def _delete(self, ref: SourceRef) -> None:
+        async with self._client(ref) as client:
+            try:
+                await client.delete_blob()
+            except ResourceNotFoundError as error:
+                raise _missing(ref, error) from None
+
+    def _client(self, ref: SourceRef) -> Any:
+        return self._fs.service_client.get_blob_client(ref.container, ref.path)
+
+    @staticmethod
+    def _blob(ref: SourceRef, item: Any) -> Blob:
+        return Blob(ref, item.size, item.etag.strip('"'), item.last_modified, item.metadata or {})
+
+
+def _missing(ref: SourceRef, error: ResourceNotFoundError) -> StorageError:
+    # A HEAD request has no body: without an error code we can only say that the blob is missing.
+    if getattr(error, "error_code", None) == "ContainerNotFound":
+        return missing_container(ref.container, [])
+    return missing_blob(ref)

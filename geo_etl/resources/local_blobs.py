@@ -1,0 +1,156 @@
+"""Blob storage in a local folder: `ROOT/CONTAINER/PATH`.
+
+Files may be put there by any means. A blob's time is the later of its file's mtime and ctime,
+so that a file moved in counts as new however old its content is.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from geo_etl.errors import StorageError
+from geo_etl.resources.blobs import Blob, missing_blob, missing_container
+from geo_etl.spec import SourceRef
+
+META = ".meta"
+"""Folder beside the containers with the metadata of blobs that were written with some."""
+PARTIAL = ".geo_etl-partial-"
+"""Prefix of files being written; never listed."""
+
+
+class LocalBlobs:
+    """Implements `BlobStorage` on a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def containers(self) -> list[str]:
+        with suppress(FileNotFoundError):
+            return sorted(
+                entry.name
+                for entry in os.scandir(self.root)
+                if entry.is_dir() and not entry.name.startswith(".")
+            )
+        return []
+
+    def create_container(self, name: str) -> None:
+        self._checked(SourceRef(name, "x"))
+        (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def pages(self, container: str, prefix: str = "", size: int = 5000) -> Iterator[list[Blob]]:
+        root = self._container(container)
+        page: list[Blob] = []
+        for path in _walk(root, prefix):
+            try:
+                page.append(self._blob(SourceRef(container, path), os.stat(root / path)))
+            except FileNotFoundError:
+                continue  # removed while we were listing
+            if len(page) == size:
+                yield page
+                page = []
+        if page:
+            yield page
+
+    def stat(self, ref: SourceRef) -> Blob:
+        path = self._existing(ref)
+        blob = self._blob(ref, path.stat())
+        written = self._meta_path(ref)
+        if written.exists():
+            meta = json.loads(written.read_text())
+            if meta["etag"] == blob.etag:
+                return Blob(ref, blob.size, blob.etag, blob.modified, meta["metadata"])
+        return blob
+
+    def read(self, ref: SourceRef, start: int = 0, length: int | None = None) -> bytes:
+        with self._existing(ref).open("rb") as file:
+            file.seek(start)
+            return file.read(-1 if length is None else length)
+
+    @contextmanager
+    def write(
+        self, ref: SourceRef, metadata: Mapping[str, str] | None = None
+    ) -> Iterator[BinaryIO]:
+        self._container(ref.container)
+        path = self._checked(ref)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=PARTIAL, delete=False
+        ) as file:
+            partial = Path(file.name)
+            try:
+                yield cast(BinaryIO, file)
+                file.flush()
+                os.fsync(file.fileno())
+                partial.chmod(0o644)
+                partial.replace(path)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+        self._meta_path(ref).unlink(missing_ok=True)
+        if metadata:
+            self._meta_path(ref).parent.mkdir(parents=True, exist_ok=True)
+            etag = self._blob(ref, path.stat()).etag
+            self._meta_path(ref).write_text(json.dumps({"etag": etag, "metadata": dict(metadata)}))
+
+    @contextmanager
+    def local(self, ref: SourceRef) -> Iterator[Path]:
+        yield self._existing(ref)
+
+    def delete(self, ref: SourceRef) -> None:
+        path = self._existing(ref)
+        path.unlink()
+        self._meta_path(ref).unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that still holds something stays
+            while path.parent != self.root / ref.container:
+                path = path.parent
+                path.rmdir()
+
+    def _checked(self, ref: SourceRef) -> Path:
+        parts = [ref.container, *ref.path.split("/")]
+        if any(part in ("", ".", "..") or "\0" in part for part in parts) or "/" in parts[0]:
+            raise StorageError(
+                f"blob '{ref}'", "its name is not a plain path", "Use a name without '..' and '//'."
+            )
+        return self.root.joinpath(*parts)
+
+    def _container(self, name: str) -> Path:
+        self._checked(SourceRef(name, "x"))
+        path = self.root / name
+        if not path.is_dir():
+            raise missing_container(name, self.containers())
+        return path
+
+    def _existing(self, ref: SourceRef) -> Path:
+        self._container(ref.container)
+        path = self._checked(ref)
+        if not path.is_file():
+            raise missing_blob(ref)
+        return path
+
+    def _meta_path(self, ref: SourceRef) -> Path:
+        return self.root / META / ref.container / f"{ref.path}.json"
+
+    def _blob(self, ref: SourceRef, stat: os.stat_result) -> Blob:
+        return Blob(
+            ref=ref,
+            size=stat.st_size,
+            etag=f"{stat.st_mtime_ns:x}-{stat.st_size:x}-{stat.st_ino:x}",
+            modified=datetime.fromtimestamp(max(stat.st_mtime, stat.st_ctime), UTC),
+        )
+
+
+def _walk(root: Path, prefix: str) -> Iterator[str]:
+    """Paths of all files below `root` that begin with `prefix`, relative to it."""
+    start = prefix.rpartition("/")[0]
+    for folder, folders, files in os.walk(root / start):
+        folders.sort()
+        below = os.path.relpath(folder, root)
+        for file in sorted(files):
+            path = file if below == "." else f"{below}/{file}"
+            if path.startswith(prefix) and not file.startswith(PARTIAL):
+                yield path

@@ -1,0 +1,117 @@
+"""The environment, read once.
+
+No other module reads environment variables. What is not set falls back to the state folder
+(`GEO_ETL_HOME`): the private PostgreSQL cluster writes its address there, and so does
+`geo-etl serve`.
+"""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from geo_etl.errors import StackError
+
+
+class Settings(BaseSettings):
+    """One setting an environment variable, prefix `GEO_ETL_`."""
+
+    model_config = SettingsConfigDict(env_prefix="GEO_ETL_", extra="ignore")
+
+    home: Path = Field(Path(".geo_etl"), description="State folder")
+    blob_url: str | None = Field(None, description="`file://FOLDER` or `az://ACCOUNT`")
+    database_url: SecretStr | None = Field(None, description="`postgresql://…`, an existing server")
+    pg_port: int | None = Field(None, description="Port of the private PostgreSQL", gt=0, lt=65536)
+    features_url: str | None = Field(None, description="Root of OGC API Features (tipg)")
+    stac_url: str | None = Field(None, description="Root of the STAC API")
+    tiles_url: str | None = Field(None, description="Root of the tile server")
+    bronze_container: str = "bronze"
+    work_container: str = "work"
+    max_concurrent: int | None = Field(None, description="Steps of one run at a time", gt=0)
+    sensor_settle_seconds: float = Field(
+        5.0, description="A blob younger than this may still be growing", ge=0
+    )
+    sensor_runs_per_tick: int = Field(100, description="Runs the sensor requests a tick", gt=0)
+    work_hours: float = Field(24.0, description="Leftovers of failed jobs are kept this long", ge=0)
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @property
+    def storage_url(self) -> str:
+        """Root of blob storage: `file://FOLDER` or `az://ACCOUNT`."""
+        return self.blob_url or (self.home / 'blobs').as_uri()
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's local artifacts (intermediate values, compute logs) and its `dagster.yaml`."""
+        return self.home / "dagster"
+
+    @property
+    def is_private_database(self) -> bool:
+        """Whether geo_etl runs PostgreSQL itself."""
+        return self.database_url is None
+
+    def database(self) -> str:
+        """The database URL, as psql and ogr2ogr take it: `postgresql://USER:…@HOST:PORT/NAME`.
+
+        Raises:
+            StackError: no server is configured and the private one was never set up.
+        """
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        state = _read_json(self.home / "pg.json")
+        if "url" not in state:
+            raise StackError(
+                "database",
+                f"there is no private PostgreSQL under {self.home} yet",
+                "Run 'geo-etl up' to make one, or set GEO_ETL_DATABASE_URL to an existing server.",
+            )
+        return str(state["url"])
+
+    def features_root(self) -> str | None:
+        """Root URL of OGC API Features without a trailing slash; None when nothing serves."""
+        served: str | None = _read_json(self.home / "serve.json").get("features_url")
+        url = self.features_url or served
+        return url.rstrip("/") if url else None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return content
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process."""
+    return Settings()
+
+
+def export_for_servers(url: str) -> None:
+    """Set what the upstream servers read from the environment of this process.
+
+    Args:
+        url: the database, `postgresql://…`.
+    """
+    os.environ.update(
+        DATABASE_URL=url,
+        TIPG_NAME="geo_etl: OGC API Features",
+        TIPG_DB_SCHEMAS='["geo"]',
+        # The list of tables is refreshed by geo_etl's own server; answers are never stale.
+        TIPG_CATALOG_TTL="0",
+        TIPG_CACHECONTROL="no-cache",
+    )
+
+
+def export_home(home: Path) -> None:
+    """Let the processes that this one starts use the same state folder."""
+    os.environ["GEO_ETL_HOME"] = str(home)

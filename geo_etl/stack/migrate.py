@@ -1,0 +1,72 @@
+"""Bringing the database to where geo_etl needs it. May be repeated; changes nothing then."""
+
+import logging
+
+import sqlalchemy as sa
+from pypgstac.db import PgstacDB
+from pypgstac.migrate import Migrate
+
+from geo_etl.errors import StackError
+from geo_etl.resources import pgstac
+from geo_etl.resources.postgis import engine_for
+from geo_etl.catalog.vectors import VECTORS, vector_collection
+from geo_etl.stack.dagster_instance import SCHEMA as DAGSTER_SCHEMA
+from geo_etl.vector import ledger
+
+OWN_SCHEMAS = ("geo_etl", "geo_loads", "geo_quarantine", DAGSTER_SCHEMA)
+
+
+def migrate(url: str) -> None:
+    """Extensions, geo_etl's schemas and tables, pgSTAC and its collections.
+
+    Raises:
+        StackError: PostGIS is not available on the server.
+    """
+    engine = engine_for(url)
+    with engine.begin() as connection:
+        available = connection.execute(
+            sa.text("SELECT 1 FROM pg_available_extensions WHERE name = 'postgis'")
+        ).first()
+        if available is None:
+            raise StackError(
+                "database server",
+                "it has no PostGIS",
+                "Install PostGIS there (Debian: postgresql-15-postgis-3).",
+            )
+        connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS postgis"))
+        connection.execute(sa.schema.CreateSchema(DAGSTER_SCHEMA, if_not_exists=True))
+        ledger.create(connection)
+    _migrate_pgstac(url)
+    with engine.begin() as connection:
+        pgstac.ensure_collection(connection, vector_collection(VECTORS))
+
+
+def _migrate_pgstac(url: str) -> None:
+    logging.getLogger("pypgstac").setLevel(logging.WARNING)
+    with PgstacDB(dsn=url) as database:
+        Migrate(database).run_migration()
+
+
+def pgstac_version(url: str) -> str | None:
+    """The version of pgSTAC in a database; None when it is not installed."""
+    with engine_for(url).connect() as connection:
+        if connection.execute(sa.text("SELECT to_regnamespace('pgstac')")).scalar() is None:
+            return None
+        return str(connection.execute(sa.text("SELECT pgstac.get_version()")).scalar())
+
+
+def reset(url: str) -> None:
+    """Drop what geo_etl made in a database, and make its schemas anew, empty.
+
+    Tables that it published go, with views that depend on them, and their STAC items; what
+    else is in schema `geo` or in pgSTAC stays. The caller has asked for confirmation.
+    """
+    with engine_for(url).begin() as connection:
+        for row in connection.execute(sa.select(ledger.publication)).all():
+            quote = connection.dialect.identifier_preparer.quote_identifier
+            table = f"{quote(row.schema_name)}.{quote(row.table_name)}"
+            connection.execute(sa.text(f"DROP TABLE IF EXISTS {table} CASCADE"))
+            pgstac.delete_item(connection, row.collection_id, row.item_id)
+        for schema in OWN_SCHEMAS:
+            connection.execute(sa.text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
+    migrate(url)

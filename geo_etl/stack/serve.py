@@ -1,0 +1,140 @@
+"""Starting and stopping `geo-etl serve`, in the foreground or behind it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from geo_etl.errors import StackError
+from geo_etl.settings import Settings, export_for_servers
+from geo_etl.stack.cluster import free_port, is_port_free
+
+FIRST_PORT = 8765
+START_SECONDS = 60.0
+
+
+def state_file(home: Path) -> Path:
+    """Where a running server's address and process are kept."""
+    return home / "serve.json"
+
+
+def running(home: Path) -> dict[str, object] | None:
+    """Address and pid of the server that runs; None when there is none (any more)."""
+    path = state_file(home)
+    try:
+        state: dict[str, object] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    if _is_server(int(str(state["pid"]))):
+        return state
+    path.unlink(missing_ok=True)  # it died without tidying up
+    return None
+
+
+def serve(settings: Settings, port: int | None) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        StackError: the port is taken, or another server of this state folder runs.
+    """
+    already = running(settings.home)
+    if already is not None:
+        raise StackError(
+            "geo-etl serve",
+            f"it runs already at {already['url']} (pid {already['pid']})",
+            "Use that address, or stop it with 'geo-etl down'.",
+        )
+    chosen = port or free_port(FIRST_PORT)
+    if not is_port_free(chosen):
+        raise StackError(
+            f"port {chosen}", "another program listens on it", "Choose another --port."
+        )
+    export_for_servers(settings.database())
+    with _recorded(settings.home, chosen):
+        uvicorn.run(
+            "geo_etl.stack.server:app", host="127.0.0.1", port=chosen, log_level="warning"
+        )
+
+
+def serve_detached(settings: Settings, port: int | None) -> str:
+    """Start a server in the background; its root URL once it answers.
+
+    Raises:
+        StackError: it did not come up.
+    """
+    already = running(settings.home)
+    if already is not None:
+        return str(already["url"])
+    log = settings.home / "logs" / "serve.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "geo_etl.cli", "serve"]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)] if port else command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        state = running(settings.home)
+        if state is not None and _answers(f"{state['url']}/healthz"):
+            return str(state["url"])
+        time.sleep(0.1)
+    said = " ".join(log.read_text(errors="replace").split())[-600:]
+    raise StackError("geo-etl serve", f"it does not come up: {said}", f"Its log is {log}.")
+
+
+def stop(home: Path) -> bool:
+    """Stop the server of a state folder; whether there was one."""
+    state = running(home)
+    if state is None:
+        return False
+    pid = int(str(state["pid"]))
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while _is_server(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if _is_server(pid):
+        os.kill(pid, signal.SIGKILL)
+    state_file(home).unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def _recorded(home: Path, port: int) -> Iterator[None]:
+    path, url = state_file(home), f"http://127.0.0.1:{port}"
+    state = {"pid": os.getpid(), "url": url, "features_url": f"{url}/features"}
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(state))
+    partial.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _is_server(pid: int) -> bool:
+    """Whether a pid is alive and a `geo-etl serve`: pids are used again."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        zombie = ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return b"serve" in command.split(b"\0") and not zombie
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

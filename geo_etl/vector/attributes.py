@@ -1,0 +1,153 @@
+"""Columns: from Arrow types to PostgreSQL types, and the values to what a binary COPY takes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from geo_etl.errors import SourceError
+from geo_etl.vector.names import normalise_names
+
+JSONB_VERSION = b"\x01"
+"""First byte of a jsonb value on the wire (PostgreSQL source, jsonb_recv)."""
+
+_SIMPLE: list[tuple[Callable[[pa.DataType], bool], str, pa.DataType]] = [
+    (pa.types.is_boolean, "boolean", pa.bool_()),
+    (pa.types.is_int8, "smallint", pa.int16()),
+    (pa.types.is_uint8, "smallint", pa.int16()),
+    (pa.types.is_int16, "smallint", pa.int16()),
+    (pa.types.is_uint16, "integer", pa.int32()),
+    (pa.types.is_int32, "integer", pa.int32()),
+    (pa.types.is_uint32, "bigint", pa.int64()),
+    (pa.types.is_int64, "bigint", pa.int64()),
+    (pa.types.is_float16, "real", pa.float32()),
+    (pa.types.is_float32, "real", pa.float32()),
+    (pa.types.is_float64, "double precision", pa.float64()),
+    (pa.types.is_string, "text", pa.string()),
+    (pa.types.is_large_string, "text", pa.large_string()),
+    (pa.types.is_binary, "bytea", pa.binary()),
+    (pa.types.is_large_binary, "bytea", pa.large_binary()),
+    (pa.types.is_date, "date", pa.date32()),
+    (pa.types.is_time, "time without time zone", pa.time64("us")),
+]
+
+_SQL_TYPES: dict[str, Any] = {
+    "boolean": sa.Boolean(),
+    "smallint": sa.SmallInteger(),
+    "integer": sa.Integer(),
+    "bigint": sa.BigInteger(),
+    "real": sa.REAL(),
+    "double precision": sa.Double(),
+    "text": sa.Text(),
+    "bytea": sa.LargeBinary(),
+    "date": sa.Date(),
+    "time without time zone": sa.Time(),
+    "timestamp without time zone": sa.DateTime(),
+    "timestamp with time zone": sa.DateTime(timezone=True),
+    "jsonb": pg.JSONB(),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One attribute on its way from the source to the table.
+
+    Attributes:
+        original: name in the source.
+        name: name in the table.
+        sql_type: PostgreSQL's own name of the type, for instance `text[]`.
+    """
+
+    original: str
+    name: str
+    sql_type: str
+
+    def sqlalchemy_type(self) -> Any:
+        """The type for SQLAlchemy's DDL."""
+        if self.sql_type.endswith("[]"):
+            return pg.ARRAY(_SQL_TYPES[self.sql_type.removesuffix("[]")])
+        return _SQL_TYPES[self.sql_type]
+
+
+def plan_columns(schema: pa.Schema) -> list[Column]:
+    """Name and type every attribute of a source.
+
+    Raises:
+        SourceError: a type has no counterpart in PostgreSQL.
+    """
+    names = normalise_names(schema.names)
+    return [
+        Column(field.name, name, _sql_type(field))
+        for field, name in zip(schema, names, strict=True)
+    ]
+
+
+def _sql_type(field: pa.Field) -> str:
+    sql_type, _ = _target(field.name, field.type)
+    return sql_type
+
+
+def _target(name: str, type_: pa.DataType) -> tuple[str, pa.DataType]:
+    """PostgreSQL's type and the Arrow type that ADBC writes into it."""
+    if _is_json(type_):
+        return "jsonb", pa.binary()
+    if pa.types.is_timestamp(type_):
+        zone = "with" if type_.tz else "without"
+        return f"timestamp {zone} time zone", pa.timestamp("us", tz=type_.tz)
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        sql_type, item = _target(name, type_.value_type)
+        return f"{sql_type}[]", pa.list_(item)
+    for matches, sql_type, arrow_type in _SIMPLE:
+        if matches(type_):
+            return sql_type, arrow_type
+    raise SourceError(
+        f"column '{name}'",
+        f"its type ({type_}) has no counterpart in PostgreSQL",
+        "Convert the column to text or numbers in the source.",
+    )
+
+
+def _is_json(type_: pa.DataType) -> bool:
+    return getattr(type_, "extension_name", "") == "arrow.json"
+
+
+def encode_attributes(
+    batch: pa.RecordBatch, columns: Sequence[Column]
+) -> tuple[list[pa.Array], int]:
+    """Cast attribute columns for binary COPY.
+
+    Args:
+        batch: has a column for each of `columns`, in that order, and nothing else.
+
+    Returns:
+        The arrays, and how many cells lost a NUL character, which PostgreSQL can't store.
+    """
+    arrays: list[pa.Array] = []
+    without_nul = 0
+    for index, column in enumerate(columns):
+        array = batch.column(index)
+        _, target = _target(column.original, batch.schema.field(index).type)
+        if column.sql_type == "jsonb":
+            array = _jsonb(array)
+        elif column.sql_type == "text":
+            array, cells = _without_nul(array)
+            without_nul += cells
+        elif array.type != target:
+            array = array.cast(target)
+        arrays.append(array)
+    return arrays, without_nul
+
+
+def _jsonb(array: pa.Array) -> pa.Array:
+    text = array.storage.cast(pa.binary())
+    version = pa.scalar(JSONB_VERSION, pa.binary())
+    return pc.binary_join_element_wise(version, text, pa.scalar(b"", pa.binary()))
+
+
+def _without_nul(array: pa.Array) -> tuple[pa.Array, int]:
+    cells = pc.sum(pc.match_substring(array, "\0")).as_py() or 0
+    return (pc.replace_substring(array, "\0", "") if cells else array), cells

@@ -1,0 +1,347 @@
+"""Preparing geometries, in the order the specification gives.
+
+Drop null and empty → repair → force 2D → reproject → simplify, quantize → promote to multi →
+EWKB. What can't go into the table is handed back with its reason; nothing disappears.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyproj
+import shapely
+from pyproj.aoi import AreaOfInterest
+from pyproj.transformer import TransformerGroup
+from shapely import GeometryType
+from shapely.errors import GEOSException
+
+Geometries = npt.NDArray[np.object_]
+
+FAMILIES = {"Point": 0, "LineString": 1, "Polygon": 2, "GeometryCollection": 3}
+"""Name of a single geometry type → its family (the dimension; 3 for collections)."""
+_FAMILY_OF_WKB = np.array([-1, 0, 1, 2, 0, 1, 2, 3], dtype=np.int8)
+_MULTI = {
+    GeometryType.POINT: shapely.multipoints,
+    GeometryType.LINESTRING: shapely.multilinestrings,
+    GeometryType.POLYGON: shapely.multipolygons,
+}
+TABLE_TYPES = ("MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")
+"""Geometry type of a table, by family."""
+
+
+@dataclass(frozen=True)
+class GeometryPlan:
+    """What happens to every geometry of one load.
+
+    Attributes:
+        source_crs, target_srid: reprojection; None as source means that both are the same.
+        geometry_type: type of the table's column, one of `TABLE_TYPES`, or `Geometry` (any).
+        max_repair_change: largest relative change of area (length) that a repair may cause.
+    """
+
+    source_crs: str | None
+    target_srid: int
+    geometry_type: str
+    max_repair_change: float
+    simplify_tolerance: float | None = None
+    quantize: float | None = None
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One repaired geometry: row in the batch, GEOS's reason, measures before and after.
+
+    The measure is the area (polygons, units of the source CRS squared) or the length (lines).
+    """
+
+    row: int
+    reason: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One geometry that can't be loaded: row in the batch, and why."""
+
+    row: int
+    reason: str
+
+
+@dataclass
+class Prepared:
+    """Result for one batch.
+
+    Attributes:
+        ewkb: EWKB of the rows in `rows`, in order.
+        rows: row numbers (int64) in the batch that are loaded.
+        dropped: number of rows without a geometry.
+        bounds: xmin, ymin, xmax, ymax in the target CRS; NaN when no row is loaded.
+    """
+
+    ewkb: pa.Array
+    rows: npt.NDArray[np.int64]
+    dropped: int
+    bounds: npt.NDArray[np.float64]
+    had_z: int = 0
+    repairs: list[Repair] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+def wkb_families(wkb: pa.Array) -> npt.NDArray[np.int8]:
+    """Family of each geometry (see `FAMILIES`), -1 for null, read off the WKB headers.
+
+    Byte order and type code as in OGC 06-103r4 (8.2.3); Z and M as ISO's +1000s or as
+    EWKB's high bits.
+    """
+    families = np.full(len(wkb), -1, dtype=np.int8)
+    valid = np.flatnonzero(wkb.is_valid().to_numpy(zero_copy_only=False))
+    if not len(valid):
+        return families
+    offset_type = np.int64 if pa.types.is_large_binary(wkb.type) else np.int32
+    _, offsets_buffer, data_buffer = wkb.buffers()
+    offsets = np.frombuffer(offsets_buffer, offset_type)[wkb.offset : wkb.offset + len(wkb) + 1]
+    lengths = (offsets[1:] - offsets[:-1])[valid]
+    valid = valid[lengths >= 5]
+    starts = offsets[:-1][valid].astype(np.int64)
+    data = np.frombuffer(data_buffer, np.uint8)
+    octets = data[starts[:, None] + np.arange(1, 5)].astype(np.uint32)
+    little = data[starts] == 1
+    shifts = np.array([0, 8, 16, 24], dtype=np.uint32)
+    codes = np.where(little, (octets << shifts).sum(1), (octets << shifts[::-1]).sum(1))
+    base = (codes & 0x0FFFFFFF) % 1000
+    known = base < len(_FAMILY_OF_WKB)
+    families[valid[known]] = _FAMILY_OF_WKB[base[known]]
+    return families
+
+
+def prepare(wkb: pa.Array, plan: GeometryPlan) -> Prepared:
+    """Take one batch of WKB through every step.
+
+    Args:
+        wkb: binary array of n geometries, null where a feature has none.
+    """
+    raw = wkb.to_numpy(zero_copy_only=False)
+    geometries: Geometries = shapely.from_wkb(raw, on_invalid="ignore")
+    present = ~wkb.is_null().to_numpy(zero_copy_only=False)
+    state = _State(geometries, np.flatnonzero(present))
+    state.refuse(shapely.is_missing(state.current), lambda _: "its geometry is unreadable")
+    filled = ~shapely.is_empty(state.current)
+    dropped = len(raw) - int(filled.sum()) - len(state.refusals)
+    state.keep(filled)
+
+    repairs = _repair(state, plan.max_repair_change)
+    has_z = shapely.has_z(state.current) | shapely.has_m(state.current)
+    had_z = int(has_z.sum())
+    if had_z:
+        state.current = shapely.force_2d(state.current)
+    _reproject(state, plan)
+    _generalise(state, plan)
+    _promote(state, plan)
+    return Prepared(
+        ewkb=pa.array(
+            shapely.to_wkb(
+                shapely.set_srid(state.current, plan.target_srid), include_srid=True, flavor="extended"
+            ),
+            type=pa.binary(),
+        ),
+        rows=state.rows.astype(np.int64),
+        dropped=dropped,
+        bounds=shapely.total_bounds(state.current),
+        had_z=had_z,
+        repairs=[repair for repair in repairs if repair.row in set(state.rows.tolist())]
+        if repairs
+        else [],
+        refusals=state.refusals,
+    )
+
+
+class _State:
+    """Geometries still on their way, and the rows of the batch they belong to."""
+
+    def __init__(self, geometries: Geometries, rows: npt.NDArray[np.intp]) -> None:
+        self.rows = rows
+        self.current = geometries[rows]
+        self.refusals: list[Refusal] = []
+
+    def keep(self, mask: npt.NDArray[np.bool_]) -> None:
+        if not mask.all():
+            self.current, self.rows = self.current[mask], self.rows[mask]
+
+    def refuse(self, mask: npt.NDArray[np.bool_], reason: Callable[[int], str]) -> None:
+        """Take the masked geometries out; `reason` gets the position in `current`."""
+        for position in np.flatnonzero(mask):
+            self.refusals.append(Refusal(int(self.rows[position]), reason(int(position))))
+        self.keep(~mask)
+
+
+def _repair(state: _State, max_change: float) -> list[Repair]:
+    """Make invalid geometries valid, keeping to their dimension."""
+    invalid = np.flatnonzero(~shapely.is_valid(state.current))
+    if not len(invalid):
+        return []
+    repairs: list[Repair] = []
+    problems: dict[int, str] = {}
+    reasons = shapely.is_valid_reason(state.current[invalid])
+    state.current = state.current.copy()
+    for position, reason in zip(invalid.tolist(), reasons, strict=True):
+        original = state.current[position]
+        try:
+            repaired, before, after = _repair_one(original)
+        except GEOSException as error:
+            problems[position] = f"{reason}; it can't be repaired ({error})"
+            continue
+        if repaired is None:
+            problems[position] = f"{reason}; a repair leaves nothing of its dimension"
+        elif abs(after - before) > max_change * max(before, after):
+            problems[position] = (
+                f"{reason}; a repair would change its area or length from {before:g} to {after:g}"
+            )
+        else:
+            state.current[position] = repaired
+            repairs.append(Repair(int(state.rows[position]), str(reason), before, after))
+    mask = np.zeros(len(state.current), dtype=bool)
+    mask[list(problems)] = True
+    state.refuse(mask, lambda position: problems[position])
+    return repairs
+
+
+def _repair_one(
+    geometry: shapely.Geometry,
+) -> tuple[shapely.Geometry | None, float, float]:
+    """The repaired geometry (None if nothing is left), and its measure before and after.
+
+    A self-crossing polygon has no area of its own: 'before' is the area its rings enclose by
+    the even-odd rule, which is what `make_valid`'s linework method builds.
+    """
+    dimension = int(shapely.get_dimensions(geometry))
+    repaired = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+    if geometry.geom_type != "GeometryCollection":
+        repaired = _of_dimension(repaired, dimension)
+    if shapely.is_empty(repaired):
+        return None, 0.0, 0.0
+    if dimension == 2:
+        reference = _of_dimension(shapely.make_valid(geometry, method="linework"), 2)
+        return repaired, float(shapely.area(reference)), float(shapely.area(repaired))
+    return repaired, float(shapely.length(geometry)), float(shapely.length(repaired))
+
+
+def _of_dimension(geometry: shapely.Geometry, dimension: int) -> shapely.Geometry:
+    """Only the points (0), lines (1) or polygons (2) of a geometry."""
+    if geometry.geom_type != "GeometryCollection":
+        same = int(shapely.get_dimensions(geometry)) == dimension
+        return geometry if same else shapely.GeometryCollection()
+    parts = shapely.get_parts(shapely.get_parts(geometry))
+    parts = parts[shapely.get_dimensions(parts) == dimension]
+    return shapely.union_all(parts) if len(parts) else shapely.GeometryCollection()
+
+
+def _reproject(state: _State, plan: GeometryPlan) -> None:
+    if plan.source_crs is not None and len(state.current):
+        transform = transformer(plan.source_crs, plan.target_srid)
+        coordinates = shapely.get_coordinates(state.current)
+        x, y = transform.transform(coordinates[:, 0], coordinates[:, 1])
+        state.current = shapely.set_coordinates(state.current.copy(), np.column_stack([x, y]))
+    bounds = shapely.bounds(state.current)
+    lost = ~np.isfinite(bounds).all(axis=1)
+    state.refuse(lost, lambda _: f"its coordinates have no place in EPSG:{plan.target_srid}")
+
+
+def _generalise(state: _State, plan: GeometryPlan) -> None:
+    if plan.simplify_tolerance is not None:
+        simplified = shapely.simplify(state.current, plan.simplify_tolerance)
+        usable = shapely.is_valid(simplified) & ~shapely.is_empty(simplified)
+        state.current = np.where(usable, simplified, state.current)
+    if plan.quantize is not None:
+        before = shapely.get_dimensions(state.current)
+        state.current = shapely.set_precision(state.current, plan.quantize)
+        vanished = shapely.is_empty(state.current) | (
+            shapely.get_dimensions(state.current) != before
+        )
+        state.refuse(vanished, lambda _: f"nothing is left of it at quantize {plan.quantize:g}")
+
+
+def _promote(state: _State, plan: GeometryPlan) -> None:
+    types = shapely.get_type_id(state.current)
+    promoted = state.current
+    for type_id, constructor in _MULTI.items():
+        single = np.flatnonzero(types == type_id)
+        if len(single):
+            promoted = promoted.copy() if promoted is state.current else promoted
+            promoted[single] = constructor(promoted[single], indices=np.arange(len(single)))
+    state.current = promoted
+    if plan.geometry_type != "Geometry":
+        wanted = GeometryType[plan.geometry_type.upper()]
+        other = shapely.get_type_id(state.current) != wanted
+        state.refuse(
+            other,
+            lambda position: (
+                f"it is a {state.current[position].geom_type} in a {plan.geometry_type} table"
+            ),
+        )
+
+
+@cache
+def transformer(source_crs: str, target_srid: int) -> pyproj.Transformer:
+    """The transformation, x/y (longitude/latitude) on both sides whatever the axis order."""
+    return pyproj.Transformer.from_crs(source_crs, f"EPSG:{target_srid}", always_xy=True)
+
+
+def same_crs(source_crs: str, target_srid: int) -> bool:
+    """Whether coordinates need no change, axis order aside."""
+    source = pyproj.CRS.from_user_input(source_crs)
+    return source.equals(pyproj.CRS.from_epsg(target_srid), ignore_axis_order=True)
+
+
+def transformation_warnings(
+    source_crs: str, target_srid: int, bounds: tuple[float, float, float, float] | None
+) -> list[str]:
+    """What a user should know about the accuracy of the reprojection.
+
+    Args:
+        bounds: of the data in its own CRS (x/y order); used to tell which grids matter.
+    """
+    crs = pyproj.CRS.from_user_input(source_crs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says in passing what is returned here
+        group = TransformerGroup(
+            crs,
+            f"EPSG:{target_srid}",
+            always_xy=True,
+            area_of_interest=_area_of_interest(crs, bounds),
+        )
+    if group.best_available or not group.unavailable_operations or not group.transformers:
+        return []
+    best, used = group.unavailable_operations[0], group.transformers[0]
+    grids = ", ".join(sorted({grid.short_name for grid in best.grids if not grid.available}))
+    accuracy = f"about {used.accuracy:g} m" if used.accuracy >= 0 else "an unknown measure"
+    return [
+        f"The reprojection to EPSG:{target_srid} is accurate to {accuracy}; the PROJ grid {grids}, "
+        "which is not installed, would make it better."
+    ]
+
+
+def _area_of_interest(
+    crs: pyproj.CRS, bounds: tuple[float, float, float, float] | None
+) -> AreaOfInterest | None:
+    if crs.is_geographic and bounds is not None and np.isfinite(bounds).all():
+        west, south, east, north = bounds
+        if -180 <= west <= east <= 180 and -90 <= south <= north <= 90:
+            return AreaOfInterest(west, south, east, north)
+    area = crs.area_of_use
+    return AreaOfInterest(area.west, area.south, area.east, area.north) if area else None
+
+
+def bounds_in_wgs84(
+    bounds: Iterable[float], srid: int
+) -> tuple[float, float, float, float]:
+    """Bounds (west, south, east, north) in degrees from bounds in a CRS."""
+    west, south, east, north = bounds
+    if srid != 4326:
+        to_wgs84 = pyproj.Transformer.from_crs(f"EPSG:{srid}", "EPSG:4326", always_xy=True)
+        west, south, east, north = to_wgs84.transform_bounds(west, south, east, north)
+    return west, south, east, north

@@ -1,0 +1,326 @@
+"""Opening a vector source: which format, which layer, which CRS; then batches of features.
+
+A format is recognised by its extension and proven by its first bytes, so that a file of
+another kind in disguise never reaches a GDAL driver that would follow what it says.
+"""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyogrio
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from geo_etl.errors import SourceError
+from geo_etl.spec import VectorSpec
+
+GEOMETRY = "__geometry"
+"""Name of the WKB column in the batches that `Layer.batches` yields."""
+FID = "__fid"
+"""Name of the column with the source's own feature id (int64)."""
+
+BATCH_BYTES = 16_000_000
+MAX_BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Format:
+    """One vector format: how its files are called and how they begin."""
+
+    name: str
+    extensions: tuple[str, ...]
+    driver: str
+
+
+FORMATS = (
+    Format("GeoPackage", ("gpkg",), "GPKG"),
+    Format("GeoJSON", ("geojson", "json"), "GeoJSON"),
+    Format("Zipped shapefile", ("zip",), "ESRI Shapefile"),
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One readable layer of a source.
+
+    Attributes:
+        gdal_path: what GDAL opens.
+        crs: `AUTH:CODE`, or WKT where the CRS has no code; None when nothing declares it.
+        geometry_type: as the layer declares it ('Unknown' for a mix).
+        feature_count: -1 when the format can't tell without reading everything.
+        bounds: xmin, ymin, xmax, ymax in the source's CRS, where the format knows them.
+        fid_column: name of the id column, when the format has one ('' otherwise).
+    """
+
+    format: Format
+    gdal_path: str
+    name: str
+    crs: str | None
+    geometry_type: str
+    feature_count: int
+    fid_column: str
+    encoding: str | None
+    bytes: int
+    bounds: tuple[float, float, float, float] | None
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Read all features: attributes as the source names them, plus `FID` and `GEOMETRY` (WKB).
+
+        Raises:
+            SourceError: the file turns out unreadable on the way.
+        """
+        rows = MAX_BATCH_ROWS
+        if self.feature_count > 0:
+            rows = max(64, min(rows, BATCH_BYTES * self.feature_count // max(self.bytes, 1)))
+        with (
+            _gdal_errors(self.gdal_path),
+            pyogrio.raw.open_arrow(
+                self.gdal_path,
+                layer=self.name,
+                encoding=self.encoding,
+                return_fids=True,
+                batch_size=rows,
+                use_pyarrow=True,
+            ) as (meta, reader),
+        ):
+            geometry = meta["geometry_name"] or "wkb_geometry"
+            for batch in reader:
+                yield _rename(batch, geometry, str(meta["fid_column"]), self.fid_column)
+
+
+def supported_extensions() -> list[str]:
+    """Extensions, without dots, that geo_etl takes for vector sources."""
+    return [extension for format_ in FORMATS for extension in format_.extensions]
+
+
+def is_vector_source(path: str) -> bool:
+    """Whether a blob's name says that it is a vector source."""
+    name = PurePosixPath(path).name
+    return not name.startswith((".", "_")) and name.lower().endswith(
+        tuple(f".{extension}" for extension in supported_extensions())
+    )
+
+
+def format_of(name: str, extension: str | None = None) -> Format:
+    """The format that a blob's name (or the spec's `file_extension`) promises.
+
+    Raises:
+        SourceError: no format has this extension.
+    """
+    wanted = (extension or PurePosixPath(name).suffix.lstrip(".")).lower()
+    for format_ in FORMATS:
+        if wanted in format_.extensions:
+            return format_
+    raise SourceError(
+        name,
+        f"'{wanted}' is no vector format that geo_etl reads",
+        f"Deliver one of: {', '.join(supported_extensions())}; or, when the name misleads, set "
+        "file_extension in the spec.",
+    )
+
+
+def open_layer(path: Path, name: str, spec: VectorSpec) -> Layer:
+    """Find the one layer to load.
+
+    Args:
+        path: the local file.
+        name: what to call it in messages.
+        spec: `file_extension`, `converter_params` and `limits` are used.
+
+    Raises:
+        SourceError: unreadable, another format than its name says, several layers and none
+            named, no features, no CRS, or above a limit.
+    """
+    format_ = format_of(name, spec.file_extension)
+    size = path.stat().st_size
+    _check_size(name, size, spec)
+    gdal_path = str(path)
+    if format_.driver == "ESRI Shapefile":
+        candidates = _zipped_shapefiles(path, name, spec)
+        member = _pick(name, candidates, spec.converter_params.layer_name)
+        gdal_path, layer_name = f"/vsizip/{{{path}}}/{candidates[member]}", None
+    else:
+        _check_signature(path, name, format_)
+        layer_name = _pick(
+            name, _spatial_layers(gdal_path, name), spec.converter_params.layer_name
+        )
+    with _gdal_errors(name):
+        info = pyogrio.read_info(
+            gdal_path, layer=layer_name, encoding=spec.converter_params.encoding
+        )
+    layer = Layer(
+        format=format_,
+        gdal_path=gdal_path,
+        name=info["layer_name"],
+        crs=info["crs"],
+        geometry_type=info["geometry_type"] or "Unknown",
+        feature_count=int(info["features"]),
+        fid_column=info["fid_column"],
+        encoding=spec.converter_params.encoding,
+        bytes=size,
+        bounds=info["total_bounds"],
+    )
+    _check_count(name, layer.feature_count, spec)
+    return _with_crs(layer, name, spec)
+
+
+def _with_crs(layer: Layer, name: str, spec: VectorSpec) -> Layer:
+    given = spec.converter_params.source_crs
+    if given is None and layer.crs is None:
+        raise SourceError(
+            name,
+            "nothing says which CRS its coordinates are in",
+            "Set converter_params.source_crs, for instance EPSG:25832; geo_etl does not guess.",
+        )
+    if given is None:
+        try:
+            CRS.from_user_input(layer.crs)
+        except CRSError as error:
+            raise SourceError(
+                name,
+                f"its CRS is none that PROJ understands ({error})",
+                "Set converter_params.source_crs.",
+            ) from None
+    return replace(layer, crs=given or layer.crs)
+
+
+def _check_size(name: str, size: int, spec: VectorSpec) -> None:
+    limit = spec.limits.max_file_size_gb
+    if size > limit * 1e9:
+        raise SourceError(
+            name,
+            f"it has {size / 1e9:.1f} GB; the limit is {limit:g} GB",
+            "Split it, or raise limits.max_file_size_gb in the spec.",
+        )
+    if size == 0:
+        raise SourceError(name, "it is empty (0 bytes)", "Deliver the file again.")
+
+
+def _check_count(name: str, count: int, spec: VectorSpec) -> None:
+    if count == 0:
+        raise SourceError(
+            name, "its layer has no features", "Deliver data, or remove the file from bronze."
+        )
+    check_feature_limit(name, count, spec)
+
+
+def check_feature_limit(name: str, count: int, spec: VectorSpec) -> None:
+    """Stop a source above `limits.max_features`.
+
+    Raises:
+        SourceError: names both figures.
+    """
+    if count > spec.limits.max_features:
+        raise SourceError(
+            name,
+            f"it has at least {count:,} features; the limit is {spec.limits.max_features:,}",
+            "Split it, or raise limits.max_features in the spec.",
+        )
+
+
+def _check_signature(path: Path, name: str, format_: Format) -> None:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if format_.driver == "GPKG":
+        # OGC 12-128r18, requirement 1: a GeoPackage is a SQLite 3 database.
+        proven = head.startswith(b"SQLite format 3\x00")
+    else:
+        proven = head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"["))
+    if not proven:
+        raise SourceError(
+            name,
+            f"its content is not {format_.name}, whatever its name says",
+            "Deliver the file again, or correct its extension (file_extension in the spec).",
+        )
+
+
+def _spatial_layers(gdal_path: str, name: str) -> dict[str, str]:
+    with _gdal_errors(name):
+        layers = {str(layer): str(kind) for layer, kind in pyogrio.list_layers(gdal_path) if kind}
+    if not layers:
+        raise SourceError(
+            name, "it has no layer with geometries", "Deliver a file with a spatial layer."
+        )
+    return {layer: layer for layer in layers}
+
+
+def _zipped_shapefiles(path: Path, name: str, spec: VectorSpec) -> dict[str, str]:
+    """Layer name → member of the archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            members = [entry.filename for entry in entries if _is_data(entry.filename)]
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        raise SourceError(
+            name, f"it is not a readable zip archive ({error})", "Deliver the file again."
+        ) from None
+    if any(entry.flag_bits & 1 for entry in entries):
+        raise SourceError(name, "the archive is encrypted", "Deliver it without a password.")
+    if any(".." in PurePosixPath(m).parts or m.startswith(("/", "\\")) for m in members):
+        raise SourceError(name, "a path in the archive leads outside it", "Deliver a clean archive.")
+    _check_size(name, sum(entry.file_size for entry in entries), spec)
+    shapefiles = [member for member in members if member.lower().endswith(".shp")]
+    if not shapefiles:
+        listed = ", ".join(members[:8]) or "nothing"
+        raise SourceError(
+            name,
+            f"the archive holds no shapefile (it holds {listed})",
+            "Deliver .shp, .shx, .dbf and .prj together in one zip.",
+        )
+    stems = [PurePosixPath(member).stem for member in shapefiles]
+    by_stem = len(set(stems)) == len(stems)
+    return {
+        (PurePosixPath(member).stem if by_stem else member.removesuffix(member[-4:])): member
+        for member in shapefiles
+    }
+
+
+def _is_data(member: str) -> bool:
+    parts = PurePosixPath(member).parts
+    return bool(parts) and "__MACOSX" not in parts and not parts[-1].startswith(".")
+
+
+def _pick(name: str, layers: dict[str, str], wanted: str | None) -> str:
+    listed = ", ".join(f"'{layer}'" for layer in layers)
+    if wanted is not None and wanted not in layers:
+        raise SourceError(
+            name,
+            f"it has no layer '{wanted}'",
+            f"Set converter_params.layer_name to one of: {listed}.",
+        )
+    if wanted is None and len(layers) > 1:
+        raise SourceError(
+            name,
+            f"it has {len(layers)} layers and the spec names none",
+            f"Set converter_params.layer_name to one of: {listed}.",
+        )
+    return wanted or next(iter(layers))
+
+
+@contextmanager
+def _gdal_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (DataSourceError, DataLayerError, pa.ArrowException, UnicodeDecodeError) as error:
+        message = re.sub(r"\s*(It might help|;? ?please).*", "", str(error), flags=re.S)
+        raise SourceError(
+            name, f"GDAL can't read it: {message.rstrip('. ')}", "Deliver the file again."
+        ) from error
+
+
+def _rename(batch: pa.RecordBatch, geometry: str, fid: str, own_fid: str) -> pa.RecordBatch:
+    names = [
+        GEOMETRY if name == geometry else FID if name == fid else name
+        for name in batch.schema.names
+    ]
+    batch = batch.rename_columns(names)
+    if own_fid:
+        # The format keeps ids of its own (GeoPackage): they are data, and stay as a column.
+        batch = batch.append_column(own_fid, batch.column(names.index(FID)))
+    return batch
