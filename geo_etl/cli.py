@@ -75,11 +75,12 @@ def main() -> None:
 def up() -> None:
     """Start the private PostgreSQL, bring the database up to date, make the containers."""
     settings = get_settings()
-    _up(settings)
+    start_stack(settings)
     err.print(f"State folder: {settings.home}")
 
 
-def _up(settings: Settings) -> None:
+def start_stack(settings: Settings) -> None:
+    """Start and migrate what is missing, saying so on stderr."""
     from geo_etl.resources.blob_storage import open_storage
     from geo_etl.stack.cluster import Cluster
     from geo_etl.stack.dagster_instance import open_instance
@@ -187,7 +188,9 @@ def spec(schema: bool, source: str | None) -> None:
     elif source:
         storage = open_storage(get_settings().storage_url)
         resolved = resolve_spec(storage, SourceRef.parse(source))
-        click.echo(yaml.safe_dump(resolved.canonical(), sort_keys=False, allow_unicode=True), nl=False)
+        click.echo(
+            yaml.safe_dump(resolved.canonical(), sort_keys=False, allow_unicode=True), nl=False
+        )
     else:
         raise click.UsageError("Give a source, or --schema.")
 
@@ -209,7 +212,7 @@ def ingest(source: str, settings_: tuple[str, ...], force: bool, as_json: bool) 
     overrides = _overrides(settings_)
     try:
         result = _ingest(source, overrides, force)
-    except _JobFailed as failed:
+    except _JobFailedError as failed:
         _complain(failed.error)
         if as_json:
             error = failed.error
@@ -236,7 +239,7 @@ def ingest(source: str, settings_: tuple[str, ...], force: bool, as_json: bool) 
             out.print(f"[yellow]Note:[/yellow] {_plain(warning)}")
 
 
-class _JobFailed(Exception):
+class _JobFailedError(Exception):
     def __init__(self, source: str, error: GeoEtlError) -> None:
         super().__init__(str(error))
         self.source = source
@@ -244,7 +247,7 @@ class _JobFailed(Exception):
 
 
 def _ingest(given: str, overrides: dict[str, Any], force: bool) -> dict[str, Any]:
-    from geo_etl.jobs.launch import FailedRun, find_source, run_ingest
+    from geo_etl.jobs.launch import RunFailedError, find_source, run_ingest
     from geo_etl.resources.blob_storage import open_storage
     from geo_etl.resources.local_blobs import LocalBlobs
     from geo_etl.resources.postgis import engine_for
@@ -261,8 +264,8 @@ def _ingest(given: str, overrides: dict[str, Any], force: bool) -> dict[str, Any
     with open_instance() as instance:
         try:
             return run_ingest(instance, source, overrides, force, _Progress())
-        except FailedRun as error:
-            raise _JobFailed(str(source), error) from None
+        except RunFailedError as error:
+            raise _JobFailedError(str(source), error) from None
 
 
 class _Progress:

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     @property
     def storage_url(self) -> str:
         """Root of blob storage: `file://FOLDER` or `az://ACCOUNT`."""
-        return self.blob_url or (self.home / 'blobs').as_uri()
+        return self.blob_url or (self.home / "blobs").as_uri()
 
     @property
     def dagster_home(self) -> Path:

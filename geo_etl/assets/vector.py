@@ -47,6 +47,7 @@ from geo_etl.vector import ingest
 from geo_etl.vector.chunk import Chunk
 from geo_etl.vector.geometry import bounds_in_wgs84
 from geo_etl.vector.ingest import Clock, Manifest, Order, PublishReport, Span, TaskReport
+from geo_etl.vector.publish import Totals
 
 ASSET = "vector_table"
 JOB_ID_TAG = "geo_etl/job_id"
@@ -57,7 +58,7 @@ PICTURE_FEATURES = 3000
 class IngestConfig(Config):
     """Settings of one run, on top of what the source's sidecar files say."""
 
-    spec: dict[str, Any] = Field({}, description="Overrides of the source's spec")  # noqa: RUF012
+    spec: dict[str, Any] = Field({}, description="Overrides of the source's spec")
     force: bool = Field(False, description="Run again even if this very job is done")
 
 
@@ -135,7 +136,6 @@ def _chunk_ref(blobs: BlobStorageResource, job_id: str, index: int) -> SourceRef
     description="Repair, reproject and copy the features of one chunk, exactly once.",
 )
 def load(
-    context: OpExecutionContext,
     manifest: Manifest,
     chunk: Chunk,
     blobs: BlobStorageResource,
@@ -164,7 +164,6 @@ def load(
     description="Account for every feature, index, then let readers see the new data.",
 )
 def publish(
-    context: OpExecutionContext,
     manifest: Manifest,
     tasks: list[TaskReport],
     blobs: BlobStorageResource,
@@ -194,9 +193,7 @@ def publish(
     )
 
 
-def _facts(
-    manifest: Manifest, account: ingest.Totals, serving: ServingResource
-) -> TableFacts:
+def _facts(manifest: Manifest, account: Totals, serving: ServingResource) -> TableFacts:
     order, geometry = manifest.order, manifest.geometry
     assert geometry is not None
     return TableFacts(
@@ -227,7 +224,6 @@ def _facts(
     description="Prove that what was loaded is what is stored, catalogued and served.",
 )
 def verify(
-    context: OpExecutionContext,
     manifest: Manifest,
     published: PublishReport | None,
     postgis: PostGISResource,
@@ -271,9 +267,7 @@ def _result(
     stages = [Stage(name="plan", seconds=round(manifest.span.seconds, 3), tasks=1)]
     if report.load_span is not None:
         stages.append(
-            Stage(
-                name="load", seconds=round(report.load_span.seconds, 3), tasks=report.load_tasks
-            )
+            Stage(name="load", seconds=round(report.load_span.seconds, 3), tasks=report.load_tasks)
         )
     stages.append(Stage(name="publish", seconds=round(report.span.seconds, 3), tasks=1))
     stages.append(Stage(name="verify", seconds=round(verify_span.seconds, 3), tasks=1))
@@ -311,9 +305,7 @@ def _result(
 
 def _conserved(result: VectorResult, stored: int) -> AssetCheckResult:
     summary = result.summary
-    accounted = (
-        summary.features_loaded + summary.features_quarantined + summary.features_dropped
-    )
+    accounted = summary.features_loaded + summary.features_quarantined + summary.features_dropped
     return AssetCheckResult(
         passed=stored == summary.features_loaded and accounted == summary.features_read,
         description=f"{summary.features_read} read = {summary.features_loaded} loaded + "

@@ -1,7 +1,7 @@
 """The STAC collection and items of published tables."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pystac
@@ -46,7 +46,7 @@ def vector_collection(collection_id: str) -> dict[str, Any]:
     """The collection that vector items go into."""
     extent = pystac.Extent(
         pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]),
-        pystac.TemporalExtent([[None, None]]),
+        pystac.TemporalExtent([[datetime.now(UTC), None]]),
     )
     collection = pystac.Collection(
         id=collection_id,

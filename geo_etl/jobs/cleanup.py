@@ -48,9 +48,7 @@ def _running_jobs(instance: DagsterInstance) -> set[str]:
     return {run.dagster_run.tags.get(JOB_ID_TAG, "") for run in runs}
 
 
-def _remove_work(
-    storage: BlobStorage, container: str, before: datetime, running: set[str]
-) -> int:
+def _remove_work(storage: BlobStorage, container: str, before: datetime, running: set[str]) -> int:
     if container not in storage.containers():
         return 0
     stale = [

@@ -103,10 +103,14 @@ def tell(validation: Said, replies: list[dict[str, Any]]) -> Output[dict[str, An
             "validations": 1,
             "replies": len(answers),
             "total_tasks": 2 * len(greetings) + 1,
-            "seconds": history[-1]["ended"] - history[0]["started"],
+            "seconds": max(e.span.end for e in answers) - min(e.span.start for e in greetings),
         },
         "stage_conversations": [
-            {"stage_1": e["to"].message, "stage_2": validation.message, "stage_3": e["said"].message}
+            {
+                "stage_1": e["to"].message,
+                "stage_2": validation.message,
+                "stage_3": e["said"].message,
+            }
             for e in replies
         ],
         "stage_history": history,

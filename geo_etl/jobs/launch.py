@@ -21,7 +21,7 @@ JOB = "ingest_vector"
 ASSET_STEP = "vector_table"
 
 
-class FailedRun(GeoEtlError):
+class RunFailedError(GeoEtlError):
     """A run that failed, with the error that failed it."""
 
 
@@ -89,7 +89,7 @@ def run_ingest(
         The result document.
 
     Raises:
-        FailedRun: the run failed; what failed it.
+        RunFailedError: the run failed; what failed it.
     """
     repository = ReconstructableRepository.for_module("geo_etl.definitions", "defs")
     job = repository.get_reconstructable_job(JOB)
@@ -122,7 +122,7 @@ def run_ingest(
             result = metadata["result"].value  # type: ignore[assignment]
     finished = instance.get_run_by_id(run.run_id)
     if result is None or finished is None or finished.status != DagsterRunStatus.SUCCESS:
-        raise failure or FailedRun(
+        raise failure or RunFailedError(
             f"run {run.run_id[:8]}",
             "it ended without a result",
             f"See 'geo-etl tasks {run.run_id[:8]}' or the Dagster UI.",
@@ -130,13 +130,13 @@ def run_ingest(
     return result
 
 
-def _failure(step: str, data: Any) -> FailedRun:
+def _failure(step: str, data: Any) -> RunFailedError:
     user = data.user_failure_data
     if user is not None and "remedy" in user.metadata:
         what, problem, remedy = (
             str(user.metadata[key].value) for key in ("what", "problem", "remedy")
         )
-        return FailedRun(what, problem, remedy)
+        return RunFailedError(what, problem, remedy)
     said = user.description if user is not None else None
     said = said or (data.error.message.strip() if data.error is not None else "it died")
-    return FailedRun(f"step {step}", said.rstrip("."), "See the run's log in the Dagster UI.")
+    return RunFailedError(f"step {step}", said.rstrip("."), "See the run's log in the Dagster UI.")

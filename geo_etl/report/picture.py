@@ -9,7 +9,7 @@ import matplotlib
 # The picture is drawn in processes without a screen.
 matplotlib.use("agg")
 
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.figure import Figure
 
 INK = "#1f5fbf"
 

@@ -32,7 +32,10 @@ class AzureBlobs:
     @cached_property
     def _fs(self) -> AzureBlobFileSystem:
         return AzureBlobFileSystem(
-            account_name=self._account, anon=False, use_listings_cache=False, skip_instance_cache=True
+            account_name=self._account,
+            anon=False,
+            use_listings_cache=False,
+            skip_instance_cache=True,
         )
 
     def containers(self) -> list[str]:

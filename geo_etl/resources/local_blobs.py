@@ -47,7 +47,7 @@ class LocalBlobs:
         page: list[Blob] = []
         for path in _walk(root, prefix):
             try:
-                page.append(self._blob(SourceRef(container, path), os.stat(root / path)))
+                page.append(self._blob(SourceRef(container, path), (root / path).stat()))
             except FileNotFoundError:
                 continue  # removed while we were listing
             if len(page) == size:
@@ -78,9 +78,7 @@ class LocalBlobs:
         self._container(ref.container)
         path = self._checked(ref)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=PARTIAL, delete=False
-        ) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=PARTIAL, delete=False) as file:
             partial = Path(file.name)
             try:
                 yield cast(BinaryIO, file)

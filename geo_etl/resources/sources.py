@@ -4,7 +4,14 @@ import hashlib
 from dataclasses import dataclass
 
 from geo_etl.resources.blobs import Blob, BlobStorage
-from geo_etl.spec import SourceRef, SpecLayer, VectorSpec, job_id, resolve_vector_spec, sidecar_names
+from geo_etl.spec import (
+    SourceRef,
+    SpecLayer,
+    VectorSpec,
+    job_id,
+    resolve_vector_spec,
+    sidecar_names,
+)
 
 READ_BYTES = 8_000_000
 
@@ -71,7 +78,7 @@ def content_hash(storage: BlobStorage, blob: Blob) -> str:
 
 def _present(storage: BlobStorage, source: SourceRef) -> set[str]:
     """Which of the possible sidecars exist: one short listing a folder above the source."""
-    found = set()
+    found: set[str] = set()
     for name in sidecar_names(source):
         for page in storage.pages(source.container, name):
             found.update(blob.ref.path for blob in page if blob.ref.path == name)

@@ -55,9 +55,11 @@ class Cursor:
 
     @classmethod
     def load(cls, text: str | None) -> "Cursor":
+        """Read a stored cursor; none is the beginning."""
         return cls(**json.loads(text)) if text else cls()
 
     def dump(self) -> str:
+        """As text, to be stored."""
         return json.dumps(vars(self), separators=(",", ":"))
 
 
@@ -69,9 +71,7 @@ class Listing:
     fresh: list[Blob]
 
 
-def list_fresh(
-    pages: Iterable[list[Blob]], cursor: Cursor, settled_before: datetime
-) -> Listing:
+def list_fresh(pages: Iterable[list[Blob]], cursor: Cursor, settled_before: datetime) -> Listing:
     """Go through a container once; fresh blobs come oldest first."""
     since = datetime.fromtimestamp(cursor.watermark, UTC) - OVERLAP if cursor.watermark else None
     sources: dict[str, Blob] = {}

@@ -52,7 +52,7 @@ class SpecLayer:
 def sidecar_names(source: SourceRef) -> list[str]:
     """Paths of the files that may hold settings for a source, the weakest first."""
     path = PurePosixPath(source.path)
-    folders = [parent for parent in reversed(path.parents)]
+    folders = reversed(path.parents)
     defaults = [str(folder / FOLDER_DEFAULTS) for folder in folders]
     own = [str(path.with_suffix("")) + SIDECAR_SUFFIX, str(path) + SIDECAR_SUFFIX]
     return [*defaults, *dict.fromkeys(own)]

@@ -12,6 +12,8 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +24,7 @@ from geo_etl.errors import StackError
 
 BIN = Path("/usr/lib/postgresql/15/bin")
 SERVICE_USER = "postgres"
+AS_SERVICE_USER = ["setpriv", "--reuid", SERVICE_USER, "--regid", SERVICE_USER, "--init-groups"]
 DATABASE = USER = "geo_etl"
 FIRST_PORT = 54329
 SETTINGS = {
@@ -89,8 +92,19 @@ class Cluster:
         _give_away(password_file)
         shutil.rmtree(folder / "data", ignore_errors=True)
         _run(
-            [BIN / "initdb", "-D", folder / "data", "-U", USER, "--pwfile", password_file]
-            + ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
+            [
+                BIN / "initdb",
+                "-D",
+                folder / "data",
+                "-U",
+                USER,
+                "--pwfile",
+                password_file,
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--no-instructions",
+            ]
         )
         password_file.unlink()
         self._remember(password, port or free_port(FIRST_PORT))
@@ -172,7 +186,7 @@ class Cluster:
     def _socket_folder(self) -> Path:
         # A socket's path may have 107 bytes: a deep state folder gives none away.
         folder = self.data.parent
-        return folder if len(str(folder)) < 80 else Path("/tmp")
+        return folder if len(str(folder)) < 80 else Path(tempfile.gettempdir())
 
     def _create_database(self) -> None:
         server = self.url().rsplit("/", 1)[0]
@@ -195,14 +209,12 @@ def _require_binaries() -> None:
 
 
 def _run(
-    command: list[str | Path], *, check: bool = True
+    command: Sequence[str | Path], *, check: bool = True
 ) -> "subprocess.CompletedProcess[str]":
     """Run one of PostgreSQL's programs, as the service user when we are root."""
-    prefix: list[str | Path] = []
-    if os.geteuid() == 0:
-        prefix = ["setpriv", "--reuid", SERVICE_USER, "--regid", SERVICE_USER, "--init-groups"]
+    prefix = AS_SERVICE_USER if os.geteuid() == 0 else []
     done = subprocess.run(
-        [str(part) for part in prefix + command],
+        [*prefix, *map(str, command)],
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -226,8 +238,7 @@ def _give_away(path: Path) -> None:
 def _can_enter(folder: Path) -> bool:
     """Whether the service user can reach a folder."""
     done = subprocess.run(
-        ["setpriv", "--reuid", SERVICE_USER, "--regid", SERVICE_USER, "--init-groups"]
-        + ["test", "-x", str(folder)],
+        [*AS_SERVICE_USER, "test", "-x", str(folder)],
         check=False,
         capture_output=True,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 import sqlalchemy as sa
-from pypgstac import __version__ as PGSTAC_VERSION
+from pypgstac import __version__ as pypgstac_version
 
 from geo_etl.errors import GeoEtlError
 from geo_etl.resources.blob_storage import open_storage
@@ -60,7 +60,7 @@ def _guarded(look: Callable[[Settings], Part], settings: Settings) -> Part:
     except sa.exc.SQLAlchemyError as error:
         said = str(getattr(error, "orig", error)).strip().splitlines()[0]
         return Part(False, said, "Run 'geo-etl up'." if settings.is_private_database else "")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what was found
         return Part(False, f"{type(error).__name__}: {error}", "See the message.")
 
 
@@ -68,9 +68,7 @@ def _storage(settings: Settings) -> Part:
     storage, url = open_storage(settings.storage_url), settings.storage_url
     containers = storage.containers()
     if settings.bronze_container not in containers:
-        return Part(
-            False, f"no container '{settings.bronze_container}'", "Run 'geo-etl up'.", url
-        )
+        return Part(False, f"no container '{settings.bronze_container}'", "Run 'geo-etl up'.", url)
     return Part(True, f"containers: {', '.join(containers)}", url=url)
 
 
@@ -96,9 +94,11 @@ def _pgstac(settings: Settings) -> Part:
     version = pgstac_version(settings.database())
     if version is None:
         return Part(False, "pgSTAC is not installed", "Run 'geo-etl up'.")
-    if version != PGSTAC_VERSION:
+    if version != pypgstac_version:
         return Part(
-            False, f"pgSTAC {version}, {PGSTAC_VERSION} is expected", "Run 'geo-etl up' to migrate."
+            False,
+            f"pgSTAC {version}, {pypgstac_version} is expected",
+            "Run 'geo-etl up' to migrate.",
         )
     return Part(True, f"pgSTAC {version}")
 
@@ -110,9 +110,7 @@ def _schemas(settings: Settings) -> Part:
         ).scalar_one()
         if not there:
             return Part(False, "geo_etl's tables are missing", "Run 'geo-etl up'.")
-        count = connection.execute(
-            sa.text("SELECT count(*) FROM geo_etl.publication")
-        ).scalar_one()
+        count = connection.execute(sa.text("SELECT count(*) FROM geo_etl.publication")).scalar_one()
     return Part(True, f"{count} published tables")
 
 

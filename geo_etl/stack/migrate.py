@@ -6,10 +6,10 @@ import sqlalchemy as sa
 from pypgstac.db import PgstacDB
 from pypgstac.migrate import Migrate
 
+from geo_etl.catalog.vectors import VECTORS, vector_collection
 from geo_etl.errors import StackError
 from geo_etl.resources import pgstac
 from geo_etl.resources.postgis import engine_for
-from geo_etl.catalog.vectors import VECTORS, vector_collection
 from geo_etl.stack.dagster_instance import SCHEMA as DAGSTER_SCHEMA
 from geo_etl.vector import ledger
 

@@ -59,9 +59,7 @@ def serve(settings: Settings, port: int | None) -> None:
         )
     export_for_servers(settings.database())
     with _recorded(settings.home, chosen):
-        uvicorn.run(
-            "geo_etl.stack.server:app", host="127.0.0.1", port=chosen, log_level="warning"
-        )
+        uvicorn.run("geo_etl.stack.server:app", host="127.0.0.1", port=chosen, log_level="warning")
 
 
 def serve_detached(settings: Settings, port: int | None) -> str:

@@ -30,6 +30,7 @@ class FreshCatalog:
         self._read_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request with a fresh list."""
         if scope["type"] == "http":
             await self._refresh()
         await self._app(scope, receive, send)
@@ -83,7 +84,8 @@ def _page(rows: list[asyncpg.Record], root: str) -> str:
         name, collection = html.escape(row["name"]), f"{root}/features/collections/{row['name']}"
         lines.append(
             f"<tr><td>{name}</td><td class=n>{row['features']:,}</td>"
-            f"<td>{row['published_at']:%Y-%m-%d %H:%M} UTC</td><td>{html.escape(row['source'])}</td>"
+            f"<td>{row['published_at']:%Y-%m-%d %H:%M} UTC</td>"
+            f"<td>{html.escape(row['source'])}</td>"
             f"<td><a href='{html.escape(collection)}/items'>features</a> · "
             f"<a href='{html.escape(collection)}/viewer'>map</a> · "
             f"<a href='{html.escape(collection)}'>about</a></td></tr>"
@@ -92,8 +94,9 @@ def _page(rows: list[asyncpg.Record], root: str) -> str:
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>geo_etl</title><style>"
         "body{font:16px system-ui,sans-serif;margin:2.5rem auto;max-width:64rem;padding:0 1rem}"
-        "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.45rem .8rem .45rem 0;"
-        "border-bottom:1px solid #ddd}.n{text-align:right}</style><h1>geo_etl</h1>"
+        "table{border-collapse:collapse;width:100%}"
+        "th,td{text-align:left;padding:.45rem .8rem .45rem 0;border-bottom:1px solid #ddd}"
+        ".n{text-align:right}</style><h1>geo_etl</h1>"
         f"<p>{len(rows)} published datasets. Services: "
         f"<a href='{root}/features/'>OGC API Features</a>.</p>"
         "<table><tr><th>Dataset</th><th class=n>Features</th><th>Published</th><th>Source</th>"

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from geo_etl.errors import GeometryError, SourceError
@@ -112,7 +113,7 @@ def _attributes(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field for field in schema if field.name not in (FID, GEOMETRY)])
 
 
-def _table_type(name: str, families: np.ndarray, spec: VectorSpec) -> str:
+def _table_type(name: str, families: npt.NDArray[np.int64], spec: VectorSpec) -> str:
     kinds = np.flatnonzero(families)
     if len(kinds) == 1:
         return TABLE_TYPES[int(kinds[0])]
@@ -129,7 +130,7 @@ def _table_type(name: str, families: np.ndarray, spec: VectorSpec) -> str:
 
 
 class _Writer:
-    """Cuts a stream of batches into files of `size` rows. A context manager: closes what is open."""
+    """Cuts a stream of batches into files. A context manager: closes what is open."""
 
     def __init__(self, open_chunk: OpenChunk) -> None:
         self.rows = 0

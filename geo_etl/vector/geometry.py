@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyproj
 import shapely
-from pyproj.aoi import AreaOfInterest
+from pyproj._transformer import AreaOfInterest
 from pyproj.transformer import TransformerGroup
 from shapely import GeometryType
 from shapely.errors import GEOSException
@@ -104,7 +105,9 @@ def wkb_families(wkb: pa.Array) -> npt.NDArray[np.int8]:
         return families
     offset_type = np.int64 if pa.types.is_large_binary(wkb.type) else np.int32
     _, offsets_buffer, data_buffer = wkb.buffers()
-    offsets = np.frombuffer(offsets_buffer, offset_type)[wkb.offset : wkb.offset + len(wkb) + 1]
+    offsets: npt.NDArray[Any] = np.frombuffer(offsets_buffer, offset_type)[
+        wkb.offset : wkb.offset + len(wkb) + 1
+    ]
     lengths = (offsets[1:] - offsets[:-1])[valid]
     valid = valid[lengths >= 5]
     starts = offsets[:-1][valid].astype(np.int64)
@@ -145,7 +148,9 @@ def prepare(wkb: pa.Array, plan: GeometryPlan) -> Prepared:
     return Prepared(
         ewkb=pa.array(
             shapely.to_wkb(
-                shapely.set_srid(state.current, plan.target_srid), include_srid=True, flavor="extended"
+                shapely.set_srid(state.current, plan.target_srid),
+                include_srid=True,
+                flavor="extended",
             ),
             type=pa.binary(),
         ),
@@ -320,8 +325,8 @@ def transformation_warnings(
     grids = ", ".join(sorted({grid.short_name for grid in best.grids if not grid.available}))
     accuracy = f"about {used.accuracy:g} m" if used.accuracy >= 0 else "an unknown measure"
     return [
-        f"The reprojection to EPSG:{target_srid} is accurate to {accuracy}; the PROJ grid {grids}, "
-        "which is not installed, would make it better."
+        f"The reprojection to EPSG:{target_srid} is accurate to {accuracy}; a PROJ grid that is "
+        f"not installed ({grids}) would make it better."
     ]
 
 
@@ -336,9 +341,7 @@ def _area_of_interest(
     return AreaOfInterest(area.west, area.south, area.east, area.north) if area else None
 
 
-def bounds_in_wgs84(
-    bounds: Iterable[float], srid: int
-) -> tuple[float, float, float, float]:
+def bounds_in_wgs84(bounds: Iterable[float], srid: int) -> tuple[float, float, float, float]:
     """Bounds (west, south, east, north) in degrees from bounds in a CRS."""
     west, south, east, north = bounds
     if srid != 4326:

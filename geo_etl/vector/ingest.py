@@ -133,8 +133,7 @@ def check_early(source: SourceRef, spec: VectorSpec, engine: sa.Engine) -> None:
     if spec.container_name not in (None, source.container):
         raise SpecError(
             f"spec of {source}",
-            f"container_name is '{spec.container_name}', but the source is in "
-            f"'{source.container}'",
+            f"container_name is '{spec.container_name}', but the source is in '{source.container}'",
             "Remove container_name, or move the source.",
         )
     format_of(source.name, spec.file_extension)
@@ -173,9 +172,7 @@ def plan(
     )
     warnings = []
     if geometry.source_crs is not None:
-        warnings += transformation_warnings(
-            geometry.source_crs, geometry.target_srid, layer.bounds
-        )
+        warnings += transformation_warnings(geometry.source_crs, geometry.target_srid, layer.bounds)
     with engine.begin() as connection:
         warnings += check_schema_change(
             connection, target, scan.columns, spec.attribute_rules.schema_change == "allow"
@@ -204,7 +201,8 @@ def plan(
 def load(manifest: Manifest, chunk: Chunk, file: BinaryIO, database_url: str) -> TaskReport:
     """Load one chunk; nothing happens when it is loaded already."""
     clock = Clock()
-    assert manifest.load is not None and manifest.geometry is not None
+    assert manifest.load is not None
+    assert manifest.geometry is not None
     counts = load_chunk(
         database_url,
         manifest.load,
@@ -251,7 +249,8 @@ def publish(
     Raises:
         PublishError: see `geo_etl.vector.publish.publish`.
     """
-    assert manifest.load is not None and manifest.geometry is not None
+    assert manifest.load is not None
+    assert manifest.geometry is not None
     order = manifest.order
     publish_load(
         engine,

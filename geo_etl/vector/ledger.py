@@ -5,6 +5,8 @@ chunk's COPY. Schemas: `geo_etl` holds these tables, `geo_loads` the tables that
 (not served), `geo_quarantine` the features that could not be published.
 """
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
@@ -15,7 +17,7 @@ SCHEMAS = ("geo_etl", LOADS_SCHEMA, QUARANTINE_SCHEMA, "geo")
 metadata = sa.MetaData(schema="geo_etl")
 
 
-def _now() -> sa.Column[sa.DateTime]:
+def _now() -> sa.Column[datetime]:
     return sa.Column(
         "created_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False
     )

@@ -308,8 +308,9 @@ class _Rows:
         self._dropped += prepared.dropped
         self._had_z += prepared.had_z
         if len(prepared.rows):
-            low, high = np.fmin(self._bounds, prepared.bounds), np.fmax(
-                self._bounds, prepared.bounds
+            low, high = (
+                np.fmin(self._bounds, prepared.bounds),
+                np.fmax(self._bounds, prepared.bounds),
             )
             self._bounds = np.concatenate([low[:2], high[2:]])
         for repair in prepared.repairs:

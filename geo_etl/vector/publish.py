@@ -8,6 +8,7 @@ a reader sees the old rows or the new, never neither.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -231,7 +232,12 @@ def check_indexes(spec: VectorSpec, columns: list[Column], target: Target) -> No
 
 
 def finish_load(
-    engine: sa.Engine, load: Load, spec: VectorSpec, columns: list[Column], target: Target, rows: int
+    engine: sa.Engine,
+    load: Load,
+    spec: VectorSpec,
+    columns: list[Column],
+    target: Target,
+    rows: int,
 ) -> None:
     """Key, range check, indexes and statistics of a full load; nothing that readers see.
 
@@ -241,7 +247,9 @@ def finish_load(
     with engine.begin() as connection:
         lock(connection, f"finish {load.table}")
         keyed = connection.execute(
-            sa.text("SELECT 1 FROM pg_constraint WHERE conrelid = to_regclass(:t) AND contype = 'p'"),
+            sa.text(
+                "SELECT 1 FROM pg_constraint WHERE conrelid = to_regclass(:t) AND contype = 'p'"
+            ),
             {"t": table},
         ).one_or_none()
         if keyed is None:
@@ -453,7 +461,7 @@ def _comment(
     comments = {row.attname: row.comment for row in written}
     for column in columns:
         if comments.get(column.name) is None:
-            described = sa.Column(column.name, comment=column.original)
+            described: sa.Column[Any] = sa.Column(column.name, comment=column.original)
             sa.Table(table.name, sa.MetaData(schema=target.schema), described)
             connection.execute(sa.schema.SetColumnComment(described))
     if comments[""] is None:
@@ -467,7 +475,10 @@ def _move_quarantine(
     """The quarantined features of this load take the place of the last publication's."""
     here = ledger.quarantine
     features = sa.select(
-        here.c.source_fid, here.c.reason, here.c.geometry, here.c.attributes,
+        here.c.source_fid,
+        here.c.reason,
+        here.c.geometry,
+        here.c.attributes,
         sa.literal(publication.job_id),
     ).where(here.c.load_id == load.id)
     if connection.execute(features.limit(1)).first() is None:

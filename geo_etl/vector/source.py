@@ -87,11 +87,10 @@ class Layer:
                 return_fids=True,
                 batch_size=rows,
                 use_pyarrow=True,
-            ) as (meta, reader),
+            ) as (_, reader),
         ):
-            geometry = meta["geometry_name"] or "wkb_geometry"
             for batch in reader:
-                yield _rename(batch, geometry, str(meta["fid_column"]), self.fid_column)
+                yield _rename(batch, self.fid_column)
 
 
 def supported_extensions() -> list[str]:
@@ -147,9 +146,7 @@ def open_layer(path: Path, name: str, spec: VectorSpec) -> Layer:
         gdal_path, layer_name = f"/vsizip/{{{path}}}/{candidates[member]}", None
     else:
         _check_signature(path, name, format_)
-        layer_name = _pick(
-            name, _spatial_layers(gdal_path, name), spec.converter_params.layer_name
-        )
+        layer_name = _pick(name, _spatial_layers(gdal_path, name), spec.converter_params.layer_name)
     with _gdal_errors(name):
         info = pyogrio.read_info(
             gdal_path, layer=layer_name, encoding=spec.converter_params.encoding
@@ -263,7 +260,9 @@ def _zipped_shapefiles(path: Path, name: str, spec: VectorSpec) -> dict[str, str
     if any(entry.flag_bits & 1 for entry in entries):
         raise SourceError(name, "the archive is encrypted", "Deliver it without a password.")
     if any(".." in PurePosixPath(m).parts or m.startswith(("/", "\\")) for m in members):
-        raise SourceError(name, "a path in the archive leads outside it", "Deliver a clean archive.")
+        raise SourceError(
+            name, "a path in the archive leads outside it", "Deliver a clean archive."
+        )
     _check_size(name, sum(entry.file_size for entry in entries), spec)
     shapefiles = [member for member in members if member.lower().endswith(".shp")]
     if not shapefiles:
@@ -314,13 +313,11 @@ def _gdal_errors(name: str) -> Iterator[None]:
         ) from error
 
 
-def _rename(batch: pa.RecordBatch, geometry: str, fid: str, own_fid: str) -> pa.RecordBatch:
-    names = [
-        GEOMETRY if name == geometry else FID if name == fid else name
-        for name in batch.schema.names
-    ]
-    batch = batch.rename_columns(names)
-    if own_fid:
+def _rename(batch: pa.RecordBatch, own_fid: str) -> pa.RecordBatch:
+    # GDAL puts the feature id first and the geometry last. Names would not do: an attribute
+    # may be called like either.
+    batch = batch.rename_columns([FID, *batch.schema.names[1:-1], GEOMETRY])
+    if own_fid and own_fid not in batch.schema.names:
         # The format keeps ids of its own (GeoPackage): they are data, and stay as a column.
-        batch = batch.append_column(own_fid, batch.column(names.index(FID)))
+        batch = batch.add_column(1, own_fid, batch.column(0))
     return batch

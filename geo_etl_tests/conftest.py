@@ -1,0 +1,145 @@
+"""Fixtures: a private stack of real parts for each pytest process, and ways to ingest with it.
+
+The state folder is set before anything of geo_etl is imported: its settings are read once.
+"""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("GEO_ETL_TEST_DATA", PROJECT.parent / "shared" / "data"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Not pytest's own folder: PostgreSQL's user has to be able to enter it.
+    home = tempfile.mkdtemp(prefix="geo_etl-test-", dir="/var/tmp")
+    Path(home).chmod(0o755)
+    os.environ["GEO_ETL_HOME"] = home
+    for name in ("GEO_ETL_DATABASE_URL", "GEO_ETL_BLOB_URL", "GEO_ETL_FEATURES_URL"):
+        os.environ.pop(name, None)
+    config.stash[HOME] = Path(home)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[HOME], ignore_errors=True)
+
+
+HOME = pytest.StashKey[Path]()
+
+
+def pytest_report_header() -> str:
+    import pyogrio
+    import shapely
+
+    data = SHARED if SHARED.is_dir() else "absent: tests on shared data are skipped"
+    return f"GDAL {pyogrio.__gdal_version__}, GEOS {shapely.geos_version}, shared data: {data}"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of shared real files; tests that need it are skipped without."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no shared data at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A private stack: PostgreSQL with PostGIS and pgSTAC, containers. Its settings."""
+    from geo_etl.cli import start_stack
+    from geo_etl.settings import get_settings
+    from geo_etl.stack.cluster import Cluster
+
+    settings = get_settings()
+    assert settings.home == request.config.stash[HOME]
+    start_stack(settings)
+    yield settings
+    cluster = Cluster(settings.home)
+    cluster.stop()
+
+
+@pytest.fixture
+def engine(stack: Any) -> Any:
+    """SQLAlchemy's engine of the stack's database."""
+    from geo_etl.resources.postgis import engine_for
+
+    return engine_for(stack.database())
+
+
+@pytest.fixture
+def bronze(stack: Any) -> Path:
+    """The local folder of the bronze container."""
+    return stack.home / "blobs" / "bronze"
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name no other test has, legal as a table's name."""
+    return f"t{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def run_job(stack: Any) -> Callable[..., Any]:
+    """Run `ingest_vector` on a source key in this process; Dagster's result object."""
+    from dagster import DagsterInstance
+
+    from geo_etl.definitions import build_definitions
+
+    def run(key: str, *, force: bool = False, resources: dict[str, Any] | None = None, **spec: Any):
+        job = build_definitions(**(resources or {})).resolve_job_def("ingest_vector")
+        with DagsterInstance.ephemeral() as instance:
+            instance.add_dynamic_partitions("vector_sources", [key])
+            return job.execute_in_process(
+                partition_key=key,
+                instance=instance,
+                raise_on_error=False,
+                run_config={
+                    "ops": {"vector_table": {"config": {"spec": spec, "force": force}}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+            )
+
+    return run
+
+
+@pytest.fixture
+def deliver(bronze: Path, unique: str) -> Callable[..., str]:
+    """Copy a file into bronze under a folder of the test's own; its source key."""
+
+    def copy(path: Path, name: str | None = None) -> str:
+        folder = bronze / unique
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(path, folder / (name or path.name))
+        return f"bronze/{unique}/{name or path.name}"
+
+    return copy
+
+
+@pytest.fixture
+def ingest(run_job: Callable[..., Any], deliver: Callable[..., str], unique: str) -> Any:
+    """Deliver a file and ingest it into a table of the test's own; the result document."""
+
+    def run(path: Path, **spec: Any) -> dict[str, Any]:
+        result = run_job(deliver(path), **{"table_name": unique, **spec})
+        assert result.success, failure_of(result)
+        return result.output_for_node("vector_table.verify", "result")
+
+    return run
+
+
+def failure_of(result: Any) -> str:
+    """What failed an in-process run, in the words a user sees."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return data.user_failure_data.description
+            return str(data.error)
+    return "nothing failed"
