@@ -141,6 +141,27 @@ def health(as_json: bool) -> None:
 
 
 @main.command()
+@command
+def demo() -> None:
+    """Set up everything, ingest a small real dataset, and show where it is served."""
+    from geo_etl.stack import serve as server
+    from geo_etl.stack.demo import DEMO_FILE, demo_is_done
+
+    settings = get_settings()
+    start_stack(settings)
+    url = server.serve_detached(settings, None)
+    if demo_is_done(settings):
+        out.print("The demo is done already; its data is published.")
+    else:
+        err.print(f"Ingesting {DEMO_FILE.name} (countries of the world, Natural Earth) …")
+    result = _ingest(str(DEMO_FILE), {}, force=False)
+    out.print(_result_table(result))
+    out.print(f"\nStart page: {url}/")
+    out.print("Dagster UI: .venv/bin/dagster dev, then http://127.0.0.1:3000")
+    out.print("Stop everything: .venv/bin/geo-etl down")
+
+
+@main.command()
 @click.option("--yes", "confirmed", is_flag=True, help="Confirm.")
 @command
 def reset(confirmed: bool) -> None:

@@ -50,7 +50,7 @@ def op_faults() -> Iterator[None]:
                 "remedy": MetadataValue.text(error.remedy),
             },
             allow_retries=False,
-        ) from error
+        ) from None
     except Failure:
         raise
     except Exception as error:

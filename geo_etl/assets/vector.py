@@ -95,6 +95,8 @@ def _plan(
         )
     clock, source, storage = Clock(), SourceRef.parse(context.partition_key), blobs.storage
     storage.stat(source)
+    # A run that was started with a tag alone may name a source that nobody registered yet.
+    context.instance.add_dynamic_partitions(str(vector_sources.name), [str(source)])
     spec = resolve_spec(storage, source, config.spec)
     ingest.check_early(source, spec, postgis.engine)
     found = identify(storage, source, config.spec)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from tipg import main as tipg
 from tipg.collections import register_collection_catalog
@@ -50,15 +50,15 @@ class FreshCatalog:
 
 @asynccontextmanager
 async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
-    # A mounted application's own start-up is not run by the one it is mounted in.
+    # The one lifespan of the site starts its servers too.
     async with tipg.lifespan(tipg.app):
         yield
 
 
-app = FastAPI(title="geo_etl", lifespan=_lifespan, docs_url=None, redoc_url=None)
+start = FastAPI(title="geo_etl", lifespan=_lifespan, docs_url=None, redoc_url=None)
 
 
-@app.get("/", response_class=HTMLResponse)
+@start.get("/", response_class=HTMLResponse)
 async def start_page(request: Request) -> str:
     """Every published dataset with its links."""
     async with tipg.app.state.pool.acquire() as connection:
@@ -69,13 +69,38 @@ async def start_page(request: Request) -> str:
     return _page(rows, str(request.base_url).rstrip("/"))
 
 
-@app.get("/healthz")
+@start.get("/healthz")
 async def health() -> dict[str, str]:
     """Says that the server is up."""
     return {"status": "ok"}
 
 
-app.mount("/features", FreshCatalog(tipg.app))
+@start.get("/features", response_class=RedirectResponse)
+async def features() -> str:
+    """The landing page has a slash at its end."""
+    return "/features/"
+
+
+class Site:
+    """ASGI application: hands each path to the server it belongs to.
+
+    Not Starlette's `Mount`: with it a server writes links without its own prefix.
+    """
+
+    def __init__(self, root: ASGIApp, servers: dict[str, ASGIApp]) -> None:
+        self._root = root
+        self._servers = servers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        for prefix, server in self._servers.items():
+            if scope["type"] == "http" and scope["path"].startswith(f"{prefix}/"):
+                await server({**scope, "root_path": prefix}, receive, send)
+                return
+        await self._root(scope, receive, send)
+
+
+app = Site(start, {"/features": FreshCatalog(tipg.app)})
 
 
 def _page(rows: list[asyncpg.Record], root: str) -> str:

@@ -1,0 +1,26 @@
+# Every command works on a fresh clone; what is missing is installed first (scripts/setup.sh).
+.PHONY: setup demo test check bench lock
+
+setup:
+	@scripts/setup.sh
+
+demo: setup
+	@.venv/bin/geo-etl demo
+
+test:
+	@scripts/setup.sh tests
+	@.venv/bin/pytest -n 2 --dist loadgroup
+
+check: setup
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/pytest -q -p no:cacheprovider geo_etl_tests/unit/test_imports.py
+
+bench: setup
+	.venv/bin/python -m benchmarks
+
+# Raises every pin to the newest that fits; needs uv.
+lock:
+	uv pip compile pyproject.toml --extra dev --generate-hashes --no-strip-extras --upgrade \
+		--python-version 3.11 --custom-compile-command "make lock" -o requirements.lock
