@@ -17,7 +17,8 @@ check: setup
 	.venv/bin/mypy
 	.venv/bin/pytest -q -p no:cacheprovider geo_etl_tests/unit/test_imports.py
 
-bench: setup
+bench:
+	@scripts/setup.sh bench
 	.venv/bin/python -m benchmarks
 
 # Raises every pin to the newest that fits; needs uv.

@@ -67,3 +67,7 @@ if [ "${1:-}" = tests ]; then
         install_debian chromium
     fi
 fi
+
+if [ "${1:-}" = bench ] && ! command -v ogr2ogr >/dev/null; then
+    install_debian gdal-bin
+fi

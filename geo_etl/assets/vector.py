@@ -52,6 +52,9 @@ from geo_etl.vector.publish import Totals
 ASSET = "vector_table"
 JOB_ID_TAG = "geo_etl/job_id"
 TABLE_TAG = "geo_etl/table"
+# A retry of a failed run runs all steps: Dagster's retry from failure loses mapped steps.
+# Chunks that are loaded already are skipped, so it costs little.
+RETRY_ALL_STEPS = {"dagster/retry_strategy": "ALL_STEPS"}
 PICTURE_FEATURES = 3000
 
 
@@ -102,7 +105,8 @@ def _plan(
     found = identify(storage, source, config.spec)
     order = Order(source, found.fingerprint, found.blob.modified, found.job_id, found.spec)
     context.instance.add_run_tags(
-        context.run_id, {JOB_ID_TAG: order.job_id, TABLE_TAG: str(order.target)}
+        context.run_id,
+        {JOB_ID_TAG: order.job_id, TABLE_TAG: str(order.target), **RETRY_ALL_STEPS},
     )
     if not config.force and _done(postgis, order) is not None:
         context.log.info(f"{source}: job {order.job_id[:8]} is done already; nothing to run.")
@@ -114,10 +118,14 @@ def _plan(
 
     try:
         with storage.local(source) as path:
-            return ingest.plan(order, path, postgis.engine, open_chunk, force=config.force)
+            manifest = ingest.plan(order, path, postgis.engine, open_chunk, force=config.force)
     except Exception:
         delete_below(storage, blobs.work_container, f"{order.job_id}/")
         raise
+    assert manifest.load is not None
+    for job_id in manifest.load.superseded:
+        delete_below(storage, blobs.work_container, f"{job_id}/")
+    return manifest
 
 
 def _done(postgis: PostGISResource, order: Order) -> VectorResult | None:

@@ -30,6 +30,7 @@ def map_picture(wkb: Sequence[bytes], srid: int, title: str) -> bytes:
     series.plot(ax=axes, color=INK, alpha=0.55, linewidth=0.6, edgecolor=INK, markersize=6)
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(f"EPSG:{srid}", fontsize=8)
+    axes.set_ylabel("")
     axes.tick_params(labelsize=7)
     axes.ticklabel_format(useOffset=False)
     axes.grid(alpha=0.3, linewidth=0.5)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from adlfs import AzureBlobFileSystem
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from fsspec.asyn import sync
 
 from geo_etl.errors import StorageError
-from geo_etl.resources.blobs import Blob, missing_blob, missing_container
+from geo_etl.resources.blobs import Blob, bad_name, missing_blob, missing_container
 from geo_etl.spec import SourceRef
 
 
@@ -39,10 +39,22 @@ class AzureBlobs:
         )
 
     def containers(self) -> list[str]:
-        return sorted(name.rstrip("/") for name in self._fs.ls("", detail=False))
+        return sorted(sync(self._fs.loop, self._containers))
+
+    async def _containers(self) -> list[str]:
+        return [container.name async for container in self._fs.service_client.list_containers()]
 
     def create_container(self, name: str) -> None:
-        self._fs.mkdir(name, exist_ok=True)
+        sync(self._fs.loop, self._create_container, name)
+
+    async def _create_container(self, name: str) -> None:
+        # Not adlfs's mkdir: when two processes create the same container, one of them fails.
+        with _faults(name):
+            try:
+                await self._fs.service_client.create_container(name)
+            except ResourceExistsError as error:
+                if getattr(error, "error_code", None) != "ContainerAlreadyExists":
+                    raise  # it is being deleted
 
     def pages(self, container: str, prefix: str = "", size: int = 5000) -> Iterator[list[Blob]]:
         token: str | None = None
@@ -59,26 +71,22 @@ class AzureBlobs:
     async def _page(
         self, container: str, prefix: str, size: int, token: str | None
     ) -> tuple[list[Any], str | None]:
-        async with self._fs.service_client.get_container_client(container) as client:
-            pages = client.list_blobs(name_starts_with=prefix, results_per_page=size).by_page(
-                continuation_token=token
-            )
-            try:
+        with _faults(container):
+            async with self._fs.service_client.get_container_client(container) as client:
+                pages = client.list_blobs(name_starts_with=prefix, results_per_page=size).by_page(
+                    continuation_token=token
+                )
                 async for page in pages:
                     return [item async for item in page], pages.continuation_token
-            except ResourceNotFoundError:
-                raise missing_container(container, []) from None
-            return [], None
+        return [], None
 
     def stat(self, ref: SourceRef) -> Blob:
         return self._blob(ref, sync(self._fs.loop, self._properties, ref))
 
     async def _properties(self, ref: SourceRef) -> Any:
-        async with self._client(ref) as client:
-            try:
+        with _faults(ref.container, ref):
+            async with self._client(ref) as client:
                 return await client.get_blob_properties()
-            except ResourceNotFoundError as error:
-                raise _missing(ref, error) from None
 
     def read(self, ref: SourceRef, start: int = 0, length: int | None = None) -> bytes:
         size = self.stat(ref).size
@@ -89,9 +97,10 @@ class AzureBlobs:
         return content
 
     async def _download(self, ref: SourceRef, start: int, length: int) -> bytes:
-        async with self._client(ref) as client:
-            stream = await client.download_blob(offset=start, length=length)
-            return cast(bytes, await stream.readall())
+        with _faults(ref.container, ref):
+            async with self._client(ref) as client:
+                stream = await client.download_blob(offset=start, length=length)
+                return cast(bytes, await stream.readall())
 
     @contextmanager
     def write(
@@ -104,11 +113,9 @@ class AzureBlobs:
 
     async def _upload(self, ref: SourceRef, file: BinaryIO, metadata: dict[str, str]) -> None:
         # A block blob's content changes when its block list is committed: whole or not at all.
-        async with self._client(ref) as client:
-            try:
+        with _faults(ref.container, ref):
+            async with self._client(ref) as client:
                 await client.upload_blob(file, overwrite=True, metadata=metadata)
-            except ResourceNotFoundError as error:
-                raise _missing(ref, error) from None
 
     @contextmanager
     def local(self, ref: SourceRef) -> Iterator[Path]:
@@ -120,21 +127,22 @@ class AzureBlobs:
             yield path
 
     async def _fetch(self, ref: SourceRef, file: BinaryIO) -> None:
-        async with self._client(ref) as client:
-            stream = await client.download_blob(max_concurrency=4)
-            await stream.readinto(file)
+        with _faults(ref.container, ref):
+            async with self._client(ref) as client:
+                stream = await client.download_blob(max_concurrency=4)
+                await stream.readinto(file)
 
     def delete(self, ref: SourceRef) -> None:
         sync(self._fs.loop, self._delete, ref)
 
     async def _delete(self, ref: SourceRef) -> None:
-        async with self._client(ref) as client:
-            try:
+        with _faults(ref.container, ref):
+            async with self._client(ref) as client:
                 await client.delete_blob()
-            except ResourceNotFoundError as error:
-                raise _missing(ref, error) from None
 
     def _client(self, ref: SourceRef) -> Any:
+        if {".", ".."} & set(ref.path.split("/")):  # HTTP would resolve them to another blob
+            raise bad_name(ref)
         return self._fs.service_client.get_blob_client(ref.container, ref.path)
 
     @staticmethod
@@ -142,8 +150,22 @@ class AzureBlobs:
         return Blob(ref, item.size, item.etag.strip('"'), item.last_modified, item.metadata or {})
 
 
-def _missing(ref: SourceRef, error: ResourceNotFoundError) -> StorageError:
-    # A HEAD request has no body: without an error code we can only say that the blob is missing.
-    if getattr(error, "error_code", None) == "ContainerNotFound":
-        return missing_container(ref.container, [])
-    return missing_blob(ref)
+@contextmanager
+def _faults(container: str, ref: SourceRef | None = None) -> Iterator[None]:
+    """Say what the service's answer means; what may pass keeps its own type."""
+    try:
+        yield
+    except HttpResponseError as error:
+        code = getattr(error, "error_code", None)
+        if code in ("InvalidResourceName", "OutOfRangeInput"):
+            raise StorageError(
+                f"container '{container}'" if ref is None else f"blob '{ref}'",
+                "Azure allows no such name",
+                "Name a container with 3 to 63 lower-case letters, digits and single hyphens, "
+                "and a blob with at most 1024 characters.",
+            ) from None
+        if not isinstance(error, ResourceNotFoundError):
+            raise
+        if ref is None or code == "ContainerNotFound":
+            raise missing_container(container) from None
+        raise missing_blob(ref) from None

@@ -73,12 +73,10 @@ def delete_below(storage: BlobStorage, container: str, prefix: str) -> int:
     return count
 
 
-def missing_container(name: str, known: list[str]) -> StorageError:
+def missing_container(name: str, known: list[str] | None = None) -> StorageError:
     """The error for a container that is not there."""
-    listed = ", ".join(known) or "none"
-    return StorageError(
-        f"container '{name}'", "it does not exist", f"Create it, or use one of: {listed}."
-    )
+    others = f"use one of: {', '.join(known)}" if known else "check the spelling"
+    return StorageError(f"container '{name}'", "it does not exist", f"Create it, or {others}.")
 
 
 def missing_blob(ref: SourceRef) -> StorageError:
@@ -87,4 +85,11 @@ def missing_blob(ref: SourceRef) -> StorageError:
         f"blob '{ref}'",
         f"container '{ref.container}' holds no such blob",
         "Check the spelling; names are case-sensitive.",
+    )
+
+
+def bad_name(ref: SourceRef) -> StorageError:
+    """The error for a name that leads elsewhere."""
+    return StorageError(
+        f"blob '{ref}'", "its name is not a plain path", "Use a name without '..' and '//'."
     )

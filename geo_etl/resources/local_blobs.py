@@ -4,6 +4,7 @@ Files may be put there by any means. A blob's time is the later of its file's mt
 so that a file moved in counts as new however old its content is.
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from geo_etl.errors import StorageError
-from geo_etl.resources.blobs import Blob, missing_blob, missing_container
+from geo_etl.resources.blobs import Blob, bad_name, missing_blob, missing_container
 from geo_etl.spec import SourceRef
 
 META = ".meta"
@@ -44,6 +45,8 @@ class LocalBlobs:
 
     def pages(self, container: str, prefix: str = "", size: int = 5000) -> Iterator[list[Blob]]:
         root = self._container(container)
+        if folder := prefix.rpartition("/")[0]:
+            self._checked(SourceRef(container, folder))
         page: list[Blob] = []
         for path in _walk(root, prefix):
             try:
@@ -77,7 +80,7 @@ class LocalBlobs:
     ) -> Iterator[BinaryIO]:
         self._container(ref.container)
         path = self._checked(ref)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._make_room(ref, path)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=PARTIAL, delete=False) as file:
             partial = Path(file.name)
             try:
@@ -111,9 +114,7 @@ class LocalBlobs:
     def _checked(self, ref: SourceRef) -> Path:
         parts = [ref.container, *ref.path.split("/")]
         if any(part in ("", ".", "..") or "\0" in part for part in parts) or "/" in parts[0]:
-            raise StorageError(
-                f"blob '{ref}'", "its name is not a plain path", "Use a name without '..' and '//'."
-            )
+            raise bad_name(ref)
         return self.root.joinpath(*parts)
 
     def _container(self, name: str) -> Path:
@@ -130,8 +131,22 @@ class LocalBlobs:
             raise missing_blob(ref)
         return path
 
+    @staticmethod
+    def _make_room(ref: SourceRef, path: Path) -> None:
+        """Make the folder of a blob that is about to be written."""
+        if path.is_dir():
+            raise StorageError(f"blob '{ref}'", "a folder has this name", "Use another name.")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise StorageError(
+                f"blob '{ref}'", "one of its folders is a blob already", "Use another folder."
+            ) from None
+
     def _meta_path(self, ref: SourceRef) -> Path:
-        return self.root / META / ref.container / f"{ref.path}.json"
+        # A digest: `a` and `a.json/b` may both have metadata, and names may be long.
+        name = hashlib.sha256(os.fsencode(ref.path)).hexdigest()
+        return self.root / META / ref.container / f"{name}.json"
 
     def _blob(self, ref: SourceRef, stat: os.stat_result) -> Blob:
         return Blob(

@@ -1,9 +1,11 @@
 """New and changed blobs in bronze start runs.
 
 The sensor lists the container and looks at what was written since its cursor, with a window
-of overlap. It asks for a bounded number of runs a tick; what is left is found again by the next
-tick. A sidecar file that is new or changed stands for all the sources it has settings for. A
-source that arrives again as it is published, content and spec, starts nothing.
+of overlap. It asks for a bounded number of runs a tick; what is left waits for the
+next. A sidecar file that is new or changed stands for all the sources it has settings for.
+
+Nothing is run twice: a source that a run was started for since it arrived (by a person, say) is
+left alone, and so is one that arrives again with the very content that is published.
 """
 
 import json
@@ -12,10 +14,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from dagster import (
+    DagsterInstance,
     DefaultSensorStatus,
     RunRequest,
+    RunsFilter,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
@@ -27,8 +32,8 @@ from geo_etl.jobs.ingest import ingest_vector
 from geo_etl.partitions import vector_sources
 from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.blobs import Blob, BlobStorage
-from geo_etl.resources.postgis import PostGISResource
-from geo_etl.resources.sources import identify
+from geo_etl.resources.postgis import PostGISResource, Published
+from geo_etl.resources.sources import content_hash, identify
 from geo_etl.settings import get_settings
 from geo_etl.spec.resolve import FOLDER_DEFAULTS, SIDECAR_SUFFIX
 from geo_etl.vector.source import is_vector_source
@@ -39,6 +44,17 @@ HASH_BYTES = 1_000_000_000
 """How much content a tick reads at most to tell that a source is unchanged."""
 
 
+class Due(NamedTuple):
+    """Why a source is due: the ETag and time of the blob that makes it so.
+
+    `spec` tells that this is a sidecar file, not the source itself.
+    """
+
+    etag: str
+    since: float
+    spec: bool
+
+
 @dataclass
 class Cursor:
     """Where the sensor is.
@@ -46,17 +62,21 @@ class Cursor:
     Attributes:
         watermark: time of the last blob that was dealt with (seconds since the epoch).
         seen: ETags of blobs that were dealt with and lie within the window of overlap.
-        pending: sources (path → ETag of what makes them due) that wait for a coming tick.
+        pending: sources by path that wait to be asked for.
     """
 
     watermark: float = 0.0
     seen: dict[str, str] = field(default_factory=dict)
-    pending: dict[str, str] = field(default_factory=dict)
+    pending: dict[str, Due] = field(default_factory=dict)
 
     @classmethod
     def load(cls, text: str | None) -> "Cursor":
         """Read a stored cursor; none is the beginning."""
-        return cls(**json.loads(text)) if text else cls()
+        if not text:
+            return cls()
+        state = json.loads(text)
+        pending = {path: Due(*due) for path, due in state["pending"].items()}
+        return cls(state["watermark"], state["seen"], pending)
 
     def dump(self) -> str:
         """As text, to be stored."""
@@ -97,10 +117,10 @@ def advance(cursor: Cursor, listing: Listing, limit: int) -> Cursor:
         if len(pending) >= limit:
             break
         path = blob.ref.path
-        for source in _stands_for(path, listing.sources):
-            pending[source] = blob.etag
-        seen[path] = blob.etag
         times[path] = blob.modified.timestamp()
+        for source in _stands_for(path, listing.sources):
+            pending[source] = Due(blob.etag, times[path], source != path)
+        seen[path] = blob.etag
         watermark = max(watermark, times[path])
     edge = watermark - OVERLAP.total_seconds()
     known = {**{path: blob.modified.timestamp() for path, blob in listing.sources.items()}, **times}
@@ -143,19 +163,17 @@ def bronze_arrivals(
     except StorageError as error:
         return SkipReason(str(error))
     cursor = advance(cursor, listing, settings.sensor_runs_per_tick)
-    due = _take(cursor, settings.sensor_runs_per_tick)
-    existing = {path: etag for path, etag in due.items() if path in listing.sources}
-    changed = _without_unchanged(existing, listing, storage, postgis)
-    requests = []
-    for path, etag in changed.items():
-        blob = listing.sources[path]
-        key = sha256(f"{blob.ref}\n{blob.etag}\n{etag}".encode()).hexdigest()
-        requests.append(RunRequest(run_key=key, partition_key=str(blob.ref)))
+    due = _take(cursor, listing, settings.sensor_runs_per_tick)
+    changed = _without_settled(due, context.instance, storage, postgis)
+    requests = [
+        RunRequest(run_key=_run_key(blob, reason), partition_key=str(blob.ref))
+        for blob, reason in changed
+    ]
     if not requests:
-        skipped = f"; {len(due)} arrived unchanged" if due else ""
         context.update_cursor(cursor.dump())
-        return SkipReason(f"{len(listing.sources)} sources in {container}, nothing new{skipped}")
-    keys = [str(listing.sources[path].ref) for path in changed]
+        known = f"; {len(due)} arrived, and are dealt with" if due else ""
+        return SkipReason(f"{len(listing.sources)} sources in {container}, nothing to do{known}")
+    keys = [str(blob.ref) for blob, _ in changed]
     return SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[vector_sources.build_add_request(keys)],
@@ -163,32 +181,51 @@ def bronze_arrivals(
     )
 
 
-def _take(cursor: Cursor, limit: int) -> dict[str, str]:
-    taken = dict(list(cursor.pending.items())[:limit])
-    for path in taken:
-        del cursor.pending[path]
-    return taken
+def _run_key(blob: Blob, due: Due) -> str:
+    return sha256(f"{blob.ref}\n{blob.etag}\n{due.etag}".encode()).hexdigest()
 
 
-def _without_unchanged(
-    due: dict[str, str], listing: Listing, storage: BlobStorage, postgis: PostGISResource
-) -> dict[str, str]:
-    """Leave out what is published already, exactly as it would be ingested now."""
+def _take(cursor: Cursor, listing: Listing, limit: int) -> list[tuple[Blob, Due]]:
+    """Take sources out of the queue; those that are gone from bronze meanwhile are dropped."""
+    paths = list(cursor.pending)[:limit]
+    taken = [(path, cursor.pending.pop(path)) for path in paths]
+    return [(listing.sources[path], due) for path, due in taken if path in listing.sources]
+
+
+def _without_settled(
+    due: list[tuple[Blob, Due]],
+    instance: DagsterInstance,
+    storage: BlobStorage,
+    postgis: PostGISResource,
+) -> list[tuple[Blob, Due]]:
+    """Leave out what was run since it became due, and what is published as it is now."""
     if not due:
-        return {}
-    published = {entry.source: entry.job_id for entry in postgis.published()}
+        return []
+    published = {entry.source: entry for entry in postgis.published()}
     budget = HASH_BYTES
-    changed = {}
-    for path, etag in due.items():
-        blob = listing.sources[path]
-        job_id = published.get(str(blob.ref))
-        if job_id is not None and blob.size <= budget:
+    changed = []
+    for blob, reason in due:
+        if _was_run(instance, str(blob.ref), reason.since):
+            continue
+        entry = published.get(str(blob.ref))
+        if entry is not None and blob.size <= budget:
             budget -= blob.size
-            try:
-                if identify(storage, blob.ref).job_id == job_id:
-                    continue
-            except GeoEtlError as error:
-                # The run will fail with this very error, where a person sees it.
-                del error
-        changed[path] = etag
+            if _is_as_published(storage, blob, reason, entry):
+                continue
+        changed.append((blob, reason))
     return changed
+
+
+def _was_run(instance: DagsterInstance, source: str, since: float) -> bool:
+    """Whether a run was started for a source after a time (or waits to be started)."""
+    records = instance.get_run_records(RunsFilter(tags={"dagster/partition": source}), limit=1)
+    return any(record.create_timestamp.timestamp() >= since for record in records)
+
+
+def _is_as_published(storage: BlobStorage, blob: Blob, due: Due, entry: Published) -> bool:
+    if not due.spec:
+        return content_hash(storage, blob) == entry.fingerprint
+    try:
+        return identify(storage, blob.ref).job_id == entry.job_id
+    except GeoEtlError:
+        return False  # the run will fail with this very error, where a person sees it

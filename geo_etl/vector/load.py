@@ -7,7 +7,7 @@ comes second, or again, finds the row and does nothing.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -28,10 +28,15 @@ GEOM = "geom"
 
 @dataclass(frozen=True)
 class Load:
-    """One load in the making: a row of `geo_etl.load` and its table in `geo_loads`."""
+    """One load in the making: a row of `geo_etl.load` and its table in `geo_loads`.
+
+    Attributes:
+        superseded: job ids of unfinished loads of the same source that it took the place of.
+    """
 
     id: int
     table: str
+    superseded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,19 +73,23 @@ def begin_load(
     """
     lock(connection, f"load {source}")
     layout = _layout(columns, geometry, chunks)
-    stale: list[int] = []
-    found: Load | None = None
+    stale: dict[int, str] = {}
+    found: sa.Row[Any] | None = None
     for row in connection.execute(
         sa.select(ledger.load).where(
             ledger.load.c.source == source, ledger.load.c.state == "loading"
         )
     ):
         if not force and row.job_id == job_id and row.layout == layout:
-            found = Load(row.id, row.load_table)
+            found = row
         else:
-            stale.append(row.id)
+            stale[row.id] = row.job_id
     drop_loads(connection, stale)
-    return found or _create_load(connection, job_id, source, layout, columns, geometry)
+    superseded = tuple(sorted(set(stale.values()) - {job_id}))
+    if found is not None:
+        return Load(found.id, found.load_table, superseded)
+    load = _create_load(connection, job_id, source, layout, columns, geometry)
+    return replace(load, superseded=superseded)
 
 
 def _create_load(

@@ -1,0 +1,350 @@
+"""Means to break things at a chosen point: a gate in PostgreSQL, real processes, a reader.
+
+Nothing here waits for a fixed time. A gate holds a session of PostgreSQL exactly where a test
+wants it; the test kills what it likes, then opens the gate.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import geopandas as gpd
+import numpy as np
+import psutil
+import psycopg
+import shapely
+
+T = TypeVar("T")
+
+CHUNK_SIZE = 1500
+CHUNKS = 4
+KEY = 4711
+"""Of the advisory lock that the gate is made of."""
+
+
+def wait_until(condition: Callable[[], T], what: str, timeout: float = 60.0) -> T:
+    """Poll until a condition is true; its value."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:.0f} s in vain: {what}")
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A file to ingest. Feature i has `number` i, from 1, and the delivery's `version`."""
+
+    path: Path
+    features: int
+    version: str
+
+
+def deliver(path: Path, features: int, version: str) -> Delivery:
+    """Write small squares in EPSG:32633 to a GeoPackage, in place of what was there."""
+    path.unlink(missing_ok=True)
+    number = np.arange(1, features + 1)
+    x, y = 400_000 + 20 * (number % 200), 5_800_000 + 20 * (number // 200)
+    squares = shapely.box(x, y, x + 10, y + 10)
+    frame = gpd.GeoDataFrame(
+        {"number": number, "version": version}, geometry=squares, crs="EPSG:32633"
+    )
+    frame.to_file(path, layer="squares", driver="GPKG", engine="pyogrio")
+    return Delivery(path, features, version)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What it printed as JSON."""
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+class Running:
+    """A `geo-etl` command in a process group of its own."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", out: Path, err: Path) -> None:
+        self.process = process
+        self._out = out
+        self._err = err
+
+    def kill(self) -> None:
+        """SIGKILL to the command and all its children; returns when they are gone."""
+        members = self.members()
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait(30)
+        _, alive = psutil.wait_procs(members, timeout=30)
+        assert not alive
+
+    def kill_parent(self) -> None:
+        """SIGKILL to the run worker alone: its children become orphans."""
+        self.process.kill()
+        self.process.wait(30)
+
+    def members(self) -> list[psutil.Process]:
+        """The processes of the group that are alive."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if os.getpgid(process.pid) == self.process.pid:
+                    found.append(process)
+            except ProcessLookupError:
+                continue
+        return found
+
+    def wait(self, timeout: float = 120) -> Ended:
+        """Wait for the end."""
+        code = self.process.wait(timeout)
+        return Ended(code, self._out.read_text(), self._err.read_text())
+
+
+class Site:
+    """One state folder with its database, and the commands that are run on it."""
+
+    def __init__(self, home: Path, logs: Path) -> None:
+        self.home = home
+        self._logs = logs
+        self._started: list[Running] = []
+
+    @property
+    def url(self) -> str:
+        return str(json.loads((self.home / "pg.json").read_text())["url"])
+
+    @property
+    def work(self) -> Path:
+        """The local folder of the work container."""
+        return self.home / "blobs" / "work"
+
+    def work_files(self) -> set[Path]:
+        """Every file in the work container, also those that storage does not list."""
+        return {path for path in self.work.rglob("*") if path.is_file()}
+
+    def start(self, *arguments: str, module: str = "geo_etl.cli", **env: str) -> Running:
+        """Start a command."""
+        number = len(self._started)
+        out, err = self._logs / f"{number}.out", self._logs / f"{number}.err"
+        with out.open("wb") as out_file, err.open("wb") as err_file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out_file,
+                stderr=err_file,
+                env={**os.environ, "GEO_ETL_HOME": str(self.home), **env},
+                start_new_session=True,
+            )
+        running = Running(process, out, err)
+        self._started.append(running)
+        return running
+
+    def ingest(self, delivery: Delivery, *, retries: bool = True, **env: str) -> Running:
+        """Start `geo-etl ingest`.
+
+        Args:
+            retries: whether a step that dies is tried again in the same run.
+        """
+        return self.start(
+            *("ingest", str(delivery.path), "--set", f"chunk_size={CHUNK_SIZE}", "--json"),
+            module="geo_etl.cli" if retries else "geo_etl_tests.e2e.no_retries",
+            **env,
+        )
+
+    def kill_all(self) -> None:
+        """End what this site started and has not ended."""
+        for running in self._started:
+            running.kill()
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=10) as connection:
+            yield connection
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with self.connect() as connection:
+            return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+
+    def one(self, query: str, *parameters: Any) -> Any:
+        """The one value of a query."""
+        ((value,),) = self.rows(query, *parameters)
+        return value
+
+
+_GATE = f"""
+CREATE SCHEMA faults;
+CREATE FUNCTION faults.hold() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock_shared({KEY});
+  RETURN NEW;
+END $$;
+CREATE FUNCTION faults.on_create() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE made record;
+BEGIN
+  FOR made IN SELECT object_identity FROM pg_event_trigger_ddl_commands()
+              WHERE object_type = 'table' AND schema_name = 'geo_loads' LOOP
+    EXECUTE format('CREATE TRIGGER hold BEFORE INSERT ON %s FOR EACH ROW'
+                   ' WHEN (NEW.gid = ANY (%L::bigint[])) EXECUTE FUNCTION faults.hold()',
+                   made.object_identity, current_setting('faults.gids', true));
+  END LOOP;
+END $$;
+"""
+_POINTS = {
+    # In the publish transaction, after the tables were swapped.
+    "catalogue": "CREATE TRIGGER hold BEFORE INSERT OR UPDATE ON pgstac.items_staging_upsert"
+    " FOR EACH ROW EXECUTE FUNCTION faults.hold()",
+    # In the publish transaction, when the publication is written down.
+    "record": "CREATE TRIGGER hold BEFORE INSERT OR UPDATE ON geo_etl.publication FOR EACH ROW"
+    " WHEN (NEW.result IS NULL) EXECUTE FUNCTION faults.hold()",
+    # PostgreSQL works on the COMMIT of the publish transaction.
+    "commit": "CREATE CONSTRAINT TRIGGER hold AFTER INSERT OR UPDATE ON geo_etl.publication"
+    " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.result IS NULL)"
+    " EXECUTE FUNCTION faults.hold()",
+    # The publish is committed; verify is about to store the result.
+    "verify": "CREATE TRIGGER hold BEFORE UPDATE ON geo_etl.publication FOR EACH ROW"
+    " WHEN (NEW.result IS NOT NULL) EXECUTE FUNCTION faults.hold()",
+}
+
+
+class Gate:
+    """Holds sessions of PostgreSQL at one point until it is opened."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._connection = psycopg.connect(site.url, autocommit=True)
+        self._connection.execute(_GATE)
+        self._connection.execute("SELECT pg_advisory_lock(%s)", [KEY])
+
+    def at(self, point: str) -> None:
+        """Hold at a point: `load` (in mid-COPY of chunk 1) or one of `_POINTS`."""
+        if point == "load":
+            self.at_chunks(1)
+        else:
+            self._connection.execute(_POINTS[point])  # type: ignore[arg-type]
+
+    def at_chunks(self, *indexes: int) -> None:
+        """Hold COPY in the middle of these chunks, with rows before it stored already."""
+        gids = ",".join(str(index * CHUNK_SIZE + CHUNK_SIZE // 2) for index in indexes)
+        database = self._connection.info.dbname
+        self._connection.execute(f"ALTER DATABASE {database} SET faults.gids = '{{{gids}}}'")
+        self._connection.execute(
+            "CREATE EVENT TRIGGER faults_on_create ON ddl_command_end"
+            " WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION faults.on_create()"
+        )
+
+    def held(self) -> list[int]:
+        """Backends that wait at the gate."""
+        return [
+            pid
+            for (pid,) in self._site.rows(
+                "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                " AND objid = %s AND classid = 0",
+                KEY,
+            )
+        ]
+
+    def wait(self, running: Running, number: int = 1) -> list[int]:
+        """Wait until so many backends are held."""
+
+        def arrived() -> list[int]:
+            assert running.process.poll() is None, running.wait().err
+            held = self.held()
+            return held if len(held) >= number else []
+
+        return wait_until(arrived, f"{number} sessions at the gate")
+
+    def open(self) -> None:
+        """Let everybody through, and wait until sessions of dead clients have noticed."""
+        held = self.held()
+        self._connection.execute("SELECT pg_advisory_unlock_all()")
+        wait_until(lambda: not set(held) & set(self.held()), "the gate to empty")
+
+    def remove(self) -> None:
+        """Open, and leave no trace in the database."""
+        if self._connection.closed or self._connection.broken:
+            self._connection = psycopg.connect(self._site.url, autocommit=True)
+        self._connection.execute("SELECT pg_advisory_unlock_all()")
+        self._connection.execute("DROP SCHEMA IF EXISTS faults CASCADE")
+        self._connection.execute(f"ALTER DATABASE {self._connection.info.dbname} RESET faults.gids")
+        self._connection.close()
+
+
+def gone(site: Site, backends: list[int]) -> bool:
+    """Whether these backends ended."""
+    return not site.rows("SELECT 1 FROM pg_stat_activity WHERE pid = ANY (%s)", backends)
+
+
+def client_of(site: Site, backend: int) -> psutil.Process:
+    """The process at the other end of a backend's connection."""
+    port = site.one("SELECT client_port FROM pg_stat_activity WHERE pid = %s", backend)
+    for connection in psutil.net_connections("tcp"):
+        if connection.laddr and connection.laddr.port == port and connection.pid:
+            return psutil.Process(connection.pid)
+    raise AssertionError(f"nobody is at port {port}")
+
+
+class Reader:
+    """Reads a table without pause and keeps every distinct thing it saw, in order."""
+
+    def __init__(self, site: Site, table: str) -> None:
+        self.seen: list[tuple[Any, ...] | None] = []
+        self.problem: Exception | None = None
+        self._site = site
+        self._query = (
+            f"SELECT count(*), count(DISTINCT gid), min(version), max(version) FROM {table}"
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._reads = 0
+
+    def __enter__(self) -> "Reader":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    def read_on(self) -> None:
+        """Wait for a read that begins from now on."""
+        before = self._reads
+        wait_until(lambda: self.problem or self._reads >= before + 2, "the reader")
+
+    def _run(self) -> None:
+        try:
+            with self._site.connect() as connection:
+                while not self._stop.is_set():
+                    self._read(connection)
+        except Exception as error:  # noqa: BLE001
+            self.problem = error
+
+    def _read(self, connection: psycopg.Connection[Any]) -> None:
+        try:
+            row = connection.execute(self._query).fetchone()  # type: ignore[arg-type]
+        except psycopg.errors.UndefinedTable:
+            row = None
+        if not self.seen or self.seen[-1] != row:
+            self.seen.append(row)
+        self._reads += 1
