@@ -34,8 +34,8 @@ def _schema(value: str) -> str:
 def _crs(value: str) -> str:
     try:
         CRS.from_user_input(value)
-    except CRSError as error:
-        raise ValueError(f"is no CRS that PROJ knows ({error}); give one like EPSG:25832") from None
+    except CRSError:
+        raise ValueError("PROJ knows no such CRS; give one like EPSG:25832") from None
     return value
 
 

@@ -20,6 +20,9 @@ from geo_etl.stack.cluster import free_port, is_port_free
 FIRST_PORT = 8765
 START_SECONDS = 60.0
 
+_detached: list["subprocess.Popen[bytes]"] = []
+"""Servers that are to outlive us: kept, because Python complains of a forgotten process."""
+
 
 def state_file(home: Path) -> Path:
     """Where a running server's address and process are kept."""
@@ -82,6 +85,7 @@ def serve_detached(settings: Settings, port: int | None) -> str:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _detached.append(process)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         state = running(settings.home)

@@ -1,0 +1,145 @@
+"""Fixtures for tests on real processes: the command, the server, `dagster dev`."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from geo_etl_tests.conftest import PROJECT
+
+COMMAND = [sys.executable, "-m", "geo_etl.cli"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> Any:
+    """Poll until a condition gives something true; that."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"{what} did not happen within {seconds:.0f} s")
+
+
+@pytest.fixture
+def geo_etl(stack: Any) -> Callable[..., Said]:
+    """Run `geo-etl ARGUMENTS` in a process of its own, in the test stack."""
+
+    def run(*arguments: str, **environment: str) -> Said:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "GEO_ETL_HOME": str(stack.home), **environment},
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def served(stack: Any) -> Iterator[str]:
+    """`geo-etl serve` in the background; its root URL."""
+    from geo_etl.stack import serve
+
+    url = serve.serve_detached(stack, None)
+    yield url
+    serve.stop(stack.home)
+
+
+class Dagster:
+    """A running `dagster dev`, asked over its GraphQL API."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        answer = httpx.post(
+            f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60
+        ).json()
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+    def runs(self, source: str) -> list[dict[str, Any]]:
+        query = (
+            "query($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags}) {"
+            " ... on Runs { results { runId status tags { key value } } } } }"
+        )
+        tags = [{"key": "dagster/partition", "value": source}]
+        return self.ask(query, tags=tags)["runsOrError"]["results"]
+
+    def finished(self, source: str, count: int = 1) -> list[dict[str, Any]]:
+        """The runs of a source, once `count` of them have ended."""
+
+        def ended() -> Any:
+            runs = self.runs(source)
+            done = [run for run in runs if run["status"] in ("SUCCESS", "FAILURE", "CANCELED")]
+            return done if len(done) >= count else None
+
+        return wait_until(ended, f"the end of {count} runs of {source}", 180)
+
+
+@pytest.fixture(scope="session")
+def dagster_dev(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
+    """`dagster dev` as it is: in the project's folder, with nothing set but the state folder."""
+    from geo_etl.stack.cluster import free_port
+
+    port = free_port(3100)
+    log = tmp_path_factory.mktemp("dagster") / "dev.log"
+    environment = {name: v for name, v in os.environ.items() if name != "DAGSTER_HOME"}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [shutil.which("dagster", path=str(Path(sys.executable).parent)) or "dagster", "dev"]
+            + ["--port", str(port)],
+            cwd=PROJECT,
+            env={**environment, "GEO_ETL_HOME": str(stack.home)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    dagster = Dagster(f"http://127.0.0.1:{port}")
+
+    def is_up() -> bool:
+        assert process.poll() is None, log.read_text()[-3000:]
+        try:
+            query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
+            return bool(dagster.ask(query)["repositoriesOrError"].get("nodes"))
+        except httpx.HTTPError:
+            return False
+
+    try:
+        wait_until(is_up, "dagster dev")
+        yield dagster
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for left in PROJECT.glob(".tmp_dagster_home_*"):
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,251 @@
+"""The arrival sensor, evaluated tick by tick on real storage and a real database."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import DagsterInstance, RunRequest, SensorResult, SkipReason, build_sensor_context
+
+from geo_etl.partitions import vector_sources
+from geo_etl.resources.blob_storage import BlobStorageResource
+from geo_etl.resources.blobs import Blob
+from geo_etl.resources.postgis import PostGISResource
+from geo_etl.sensors.arrivals import Cursor, Due, advance, bronze_arrivals, list_fresh
+from geo_etl.spec import SourceRef
+from geo_etl_tests.made import squares, write
+
+
+class Ticks:
+    """A container of its own, and the sensor on it: `tick()` gives the sources it asks for."""
+
+    def __init__(self, stack: Any, container: str) -> None:
+        self.folder = stack.home / "blobs" / container
+        self.folder.mkdir()
+        self.container = container
+        self.instance = DagsterInstance.ephemeral()
+        self.cursor: str | None = None
+        self.blobs = BlobStorageResource(url=stack.storage_url, bronze_container=container)
+
+    def tick(self) -> list[str]:
+        context = build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursor,
+            resources={"blobs": self.blobs, "postgis": PostGISResource()},
+        )
+        result = bronze_arrivals(context)
+        if isinstance(result, SkipReason):
+            self.cursor = context.cursor
+            return []
+        assert isinstance(result, SensorResult)
+        self.cursor = result.cursor
+        self.requests: list[RunRequest] = list(result.run_requests or [])
+        keys = [str(request.partition_key) for request in self.requests]
+        registered = result.dynamic_partitions_requests[0].partition_keys
+        assert registered == keys
+        return [key.removeprefix(f"{self.container}/") for key in keys]
+
+    def put(self, name: str, count: int = 2) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name("partial.tmp.gpkg")
+        write(partial, squares(count))
+        shutil.move(partial, path)
+        return path
+
+
+@pytest.fixture
+def ticks(stack: Any, unique: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticks]:
+    monkeypatch.setattr(stack, "sensor_settle_seconds", 0.0)
+    ticks = Ticks(stack, unique)
+    yield ticks
+    ticks.instance.dispose()
+    shutil.rmtree(ticks.folder)
+
+
+def test_a_new_blob_starts_one_run(ticks: Ticks) -> None:
+    ticks.put("a/roads.gpkg")
+
+    assert ticks.tick() == ["a/roads.gpkg"]
+    assert ticks.tick() == []
+
+
+def test_files_that_are_no_vector_source_start_nothing(ticks: Ticks) -> None:
+    for name in ("readme.txt", ".hidden.gpkg", "a.tif", "_ingest.yaml"):
+        (ticks.folder / name).write_text("{}")
+
+    assert ticks.tick() == []
+
+
+def test_a_file_moved_in_counts_as_new_however_old_it_is(ticks: Ticks) -> None:
+    ticks.put("first.gpkg")
+    assert ticks.tick() == ["first.gpkg"]
+    old = ticks.folder.parent / f"{ticks.container}.gpkg"
+    write(old, squares(2))
+    os.utime(old, (0, 0))
+
+    old.rename(ticks.folder / "old.gpkg")
+
+    assert ticks.tick() == ["old.gpkg"]
+
+
+def test_a_blob_that_is_still_growing_waits(
+    ticks: Ticks, stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "sensor_settle_seconds", 3600.0)
+    ticks.put("a.gpkg")
+    assert ticks.tick() == []
+
+    monkeypatch.setattr(stack, "sensor_settle_seconds", 0.0)
+
+    assert ticks.tick() == ["a.gpkg"]
+
+
+def test_a_published_blob_that_arrives_again_unchanged_starts_nothing(
+    ticks: Ticks, run_job: Callable[..., Any]
+) -> None:
+    path = ticks.put("a.gpkg")
+    assert ticks.tick() == ["a.gpkg"]
+    assert run_job(f"{ticks.container}/a.gpkg", table_name=ticks.container).success
+
+    shutil.copyfile(path, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").rename(path)
+
+    assert ticks.tick() == []
+
+
+def test_a_changed_blob_starts_a_run_with_another_run_key(
+    ticks: Ticks, run_job: Callable[..., Any]
+) -> None:
+    ticks.put("a.gpkg")
+    assert ticks.tick() == ["a.gpkg"]
+    first = ticks.requests[0].run_key
+    assert run_job(f"{ticks.container}/a.gpkg", table_name=ticks.container).success
+
+    ticks.put("a.gpkg", count=3)
+
+    assert ticks.tick() == ["a.gpkg"]
+    assert ticks.requests[0].run_key != first
+
+
+def test_a_source_that_was_run_since_it_arrived_starts_nothing(ticks: Ticks) -> None:
+    from geo_etl.definitions import build_definitions
+
+    ticks.put("a.gpkg")
+    job = build_definitions().resolve_job_def("ingest_vector")
+    key = f"{ticks.container}/a.gpkg"
+    ticks.instance.add_dynamic_partitions(str(vector_sources.name), [key])
+    ticks.instance.create_run_for_job(job, tags={"dagster/partition": key})
+
+    assert ticks.tick() == []
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "due"),
+    [
+        ("a/roads.ingest.yaml", ["a/roads.gpkg"]),
+        ("a/roads.gpkg.ingest.yaml", ["a/roads.gpkg"]),
+        ("a/_ingest.yaml", ["a/b/rails.gpkg", "a/roads.gpkg"]),
+        ("_ingest.yaml", ["a/b/rails.gpkg", "a/roads.gpkg", "water.gpkg"]),
+    ],
+)
+def test_a_sidecar_that_arrives_makes_its_sources_due(
+    ticks: Ticks, sidecar: str, due: list[str]
+) -> None:
+    for name in ("a/roads.gpkg", "a/b/rails.gpkg", "water.gpkg"):
+        ticks.put(name)
+    assert len(ticks.tick()) == 3
+
+    (ticks.folder / sidecar).write_text("chunk_size: 1000\n")
+
+    assert sorted(ticks.tick()) == due
+    assert ticks.tick() == []
+
+
+def test_a_sidecar_that_changes_nothing_starts_nothing(
+    ticks: Ticks, run_job: Callable[..., Any]
+) -> None:
+    ticks.put("a.gpkg")
+    (ticks.folder / "a.ingest.yaml").write_text(f"table_name: {ticks.container}\n")
+    assert ticks.tick() == ["a.gpkg"]
+    assert run_job(f"{ticks.container}/a.gpkg").success
+
+    (ticks.folder / "a.ingest.yaml").write_text(f"# why\ntable_name: {ticks.container}\n")
+
+    assert ticks.tick() == []
+
+
+def test_a_broken_sidecar_starts_a_run_that_says_so(
+    ticks: Ticks, run_job: Callable[..., Any]
+) -> None:
+    from geo_etl_tests.conftest import failure_of
+
+    ticks.put("a.gpkg")
+    (ticks.folder / "a.ingest.yaml").write_text("tabel_name: roads\n")
+
+    assert ticks.tick() == ["a.gpkg"]
+    said = failure_of(run_job(f"{ticks.container}/a.gpkg"))
+    assert f"{ticks.container}/a.ingest.yaml: key 'tabel_name': it is unknown" in said
+
+
+def test_runs_a_tick_are_bounded_and_none_is_missed(
+    ticks: Ticks, stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "sensor_runs_per_tick", 4)
+    template = ticks.put("n0.gpkg")
+    for number in range(1, 10):
+        shutil.copyfile(template, ticks.folder / f"n{number}.gpkg")
+
+    asked = [ticks.tick() for _ in range(4)]
+
+    assert [len(keys) for keys in asked] == [4, 4, 2, 0]
+    assert len({key for keys in asked for key in keys}) == 10
+
+
+def test_a_container_that_does_not_exist_yet_is_said(stack: Any) -> None:
+    context = build_sensor_context(
+        resources={
+            "blobs": BlobStorageResource(url=stack.storage_url, bronze_container="nowhere"),
+            "postgis": PostGISResource(),
+        }
+    )
+
+    result = bronze_arrivals(context)
+
+    assert isinstance(result, SkipReason)
+    assert "container 'nowhere': it does not exist" in str(result.skip_message)
+
+
+def test_cursor_survives_being_stored() -> None:
+    cursor = Cursor(12.5, {"a.gpkg": "e1"}, {"b.gpkg": Due("e2", 3.0, spec=True)})
+
+    assert Cursor.load(cursor.dump()) == cursor
+
+
+def test_equal_times_lose_nothing_whatever_the_limit() -> None:
+    """Ten blobs of one moment, taken three at a time."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    page = [Blob(SourceRef("c", f"n{i}.gpkg"), 1, f"e{i}", moment) for i in range(10)]
+    cursor, taken = Cursor(), []
+    for _ in range(4):
+        cursor = advance(cursor, list_fresh([page], cursor, moment + timedelta(days=1)), limit=3)
+        taken += list(cursor.pending)
+        cursor.pending.clear()
+
+    assert sorted(taken) == sorted(blob.ref.path for blob in page)
+
+
+def test_cursor_does_not_grow_with_the_container() -> None:
+    """What lies before the window of overlap is not remembered blob by blob."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    page = [
+        Blob(SourceRef("c", f"n{i}.gpkg"), 1, f"e{i}", start + timedelta(minutes=i))
+        for i in range(500)
+    ]
+
+    cursor = advance(Cursor(), list_fresh([page], Cursor(), start + timedelta(days=1)), limit=1000)
+
+    assert set(cursor.seen) == {"n498.gpkg", "n499.gpkg"}
