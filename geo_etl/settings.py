@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GEO_ETL_", extra="ignore")
 
     home: Path = Field(Path(".geo_etl"), description="State folder")
-    blob_url: str | None = Field(None, description="`file://FOLDER` or `az://ACCOUNT`")
+    blob_url: str | None = Field(None, description="`file:///FOLDER` or `az://ACCOUNT`")
     database_url: SecretStr | None = Field(None, description="`postgresql://…`, an existing server")
     pg_port: int | None = Field(None, description="Port of the private PostgreSQL", gt=0, lt=65536)
     features_url: str | None = Field(None, description="Root of OGC API Features (tipg)")
@@ -45,7 +45,7 @@ class Settings(BaseSettings):
 
     @property
     def storage_url(self) -> str:
-        """Root of blob storage: `file://FOLDER` or `az://ACCOUNT`."""
+        """Root of blob storage: `file:///FOLDER` or `az://ACCOUNT`."""
         return self.blob_url or (self.home / "blobs").as_uri()
 
     @property

@@ -54,6 +54,7 @@ def shared_data() -> Path:
 def stack(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A private stack: PostgreSQL with PostGIS and pgSTAC, containers. Its settings."""
     from geo_etl.cli import start_stack
+    from geo_etl.resources.postgis import engine_for
     from geo_etl.settings import get_settings
     from geo_etl.stack.cluster import Cluster
 
@@ -61,8 +62,8 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Any]:
     assert settings.home == request.config.stash[HOME]
     start_stack(settings)
     yield settings
-    cluster = Cluster(settings.home)
-    cluster.stop()
+    engine_for(settings.database()).dispose()
+    Cluster(settings.home).stop()
 
 
 @pytest.fixture

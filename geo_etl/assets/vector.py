@@ -31,6 +31,7 @@ from dagster import (
 from pydantic import Field
 
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
+from geo_etl.assets.liveness import HOST, HOST_TAG
 from geo_etl.catalog.vectors import TableFacts, vector_collection, vector_item
 from geo_etl.errors import ConservationError, SpecError
 from geo_etl.partitions import vector_sources
@@ -96,6 +97,7 @@ def _plan(
             "it names no source",
             "Choose a partition (container/path), or use 'geo-etl ingest'.",
         )
+    context.instance.add_run_tags(context.run_id, {HOST_TAG: HOST, **RETRY_ALL_STEPS})
     clock, source, storage = Clock(), SourceRef.parse(context.partition_key), blobs.storage
     storage.stat(source)
     # A run that was started with a tag alone may name a source that nobody registered yet.
@@ -106,7 +108,7 @@ def _plan(
     order = Order(source, found.fingerprint, found.blob.modified, found.job_id, found.spec)
     context.instance.add_run_tags(
         context.run_id,
-        {JOB_ID_TAG: order.job_id, TABLE_TAG: str(order.target), **RETRY_ALL_STEPS},
+        {JOB_ID_TAG: order.job_id, TABLE_TAG: str(order.target)},
     )
     if not config.force and _done(postgis, order) is not None:
         context.log.info(f"{source}: job {order.job_id[:8]} is done already; nothing to run.")

@@ -7,6 +7,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from pydantic import Field
 
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
+from geo_etl.assets.liveness import end_dead_runs
 from geo_etl.assets.vector import JOB_ID_TAG
 from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.blobs import BlobStorage
@@ -36,9 +37,13 @@ def remove_leftovers(
     with op_faults():
         hours = config.older_than_hours
         age = timedelta(hours=get_settings().work_hours if hours is None else hours)
+        end_dead_runs(context.instance)
         before, running = datetime.now(UTC) - age, _running_jobs(context.instance)
         tables = postgis.drop_unfinished_loads(before, running)
         files = _remove_work(blobs.storage, blobs.work_container, before, running)
+        for container in {blobs.bronze_container, blobs.work_container}:
+            if container in blobs.storage.containers():
+                files += blobs.storage.discard_partial(container, before)
     removed = {"load_tables": len(tables), "work_files": files}
     return Output(removed, metadata=removed)
 

@@ -10,6 +10,7 @@ from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run_iterator
 
+from geo_etl.assets.liveness import HOST, HOST_TAG, end_dead_runs
 from geo_etl.errors import GeoEtlError, SourceError, StorageError
 from geo_etl.partitions import vector_sources
 from geo_etl.resources.blobs import BlobStorage
@@ -93,6 +94,7 @@ def run_ingest(
     """
     repository = ReconstructableRepository.for_module("geo_etl.definitions", "defs")
     job = repository.get_reconstructable_job(JOB)
+    end_dead_runs(instance)
     instance.add_dynamic_partitions(str(vector_sources.name), [str(source)])
     run = instance.create_run_for_job(
         job_def=job.get_definition(),
@@ -100,7 +102,7 @@ def run_ingest(
             "ops": {ASSET_STEP: {"config": {"spec": overrides, "force": force}}},
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         },
-        tags={"dagster/partition": str(source)},
+        tags={"dagster/partition": str(source), HOST_TAG: HOST},
         job_code_origin=job.get_python_origin(),
         status=DagsterRunStatus.NOT_STARTED,
     )

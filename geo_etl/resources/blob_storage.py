@@ -20,9 +20,9 @@ def open_storage(url: str) -> BlobStorage:
         StorageError: the URL is neither.
     """
     parts = urlsplit(url)
-    if parts.scheme == "file":
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
         return LocalBlobs(Path(unquote(parts.path)))
-    if parts.scheme == "az" and parts.netloc:
+    if parts.scheme == "az" and parts.netloc and parts.path in ("", "/"):
         return AzureBlobs(parts.netloc)
     raise StorageError(
         f"GEO_ETL_BLOB_URL '{url}'", "it names no storage", "Use file:///FOLDER or az://ACCOUNT."

@@ -62,6 +62,9 @@ class BlobStorage(Protocol):
     def delete(self, ref: SourceRef) -> None:
         """Remove a blob."""
 
+    def discard_partial(self, container: str, before: datetime) -> int:
+        """Remove what writers that died before a time left half-written; how many."""
+
 
 def delete_below(storage: BlobStorage, container: str, prefix: str) -> int:
     """Remove every blob whose path begins with `prefix`; how many there were."""

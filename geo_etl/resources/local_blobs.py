@@ -106,10 +106,28 @@ class LocalBlobs:
         path = self._existing(ref)
         path.unlink()
         self._meta_path(ref).unlink(missing_ok=True)
+        self._remove_empty(path.parent, ref.container)
+
+    def _remove_empty(self, folder: Path, container: str) -> None:
         with suppress(OSError):  # a folder that still holds something stays
-            while path.parent != self.root / ref.container:
-                path = path.parent
-                path.rmdir()
+            while folder != self.root / container:
+                folder.rmdir()
+                folder = folder.parent
+
+    def discard_partial(self, container: str, before: datetime) -> int:
+        count = 0
+        for folder, _, files in os.walk(self._container(container)):
+            for file in files:
+                path = Path(folder, file)
+                with suppress(FileNotFoundError):
+                    if (
+                        file.startswith(PARTIAL)
+                        and datetime.fromtimestamp(path.stat().st_mtime, UTC) < before
+                    ):
+                        path.unlink()
+                        self._remove_empty(path.parent, container)
+                        count += 1
+        return count
 
     def _checked(self, ref: SourceRef) -> Path:
         parts = [ref.container, *ref.path.split("/")]

@@ -52,7 +52,7 @@ def job_id(source: str, spec: dict[str, Any], fingerprint: str) -> str:
         separators=(",", ":"),
         ensure_ascii=False,
     )
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
 
 
 def task_id(job: str, asset: str, stage: str, index: int) -> str:

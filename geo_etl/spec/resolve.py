@@ -6,6 +6,7 @@ container. Overrides given with a run come last.
 """
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -19,7 +20,28 @@ from geo_etl.spec.identity import SourceRef
 from geo_etl.spec.vector import VectorSpec
 
 FOLDER_DEFAULTS = "_ingest.yaml"
+MAX_VALUE_LENGTH = 200
+"""Of a wrong value, in a message."""
 SIDECAR_SUFFIX = ".ingest.yaml"
+
+
+_BAD_SCALARS = (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError)
+"""What PyYAML lets through when a value can't be built: a date like 2020-13-45, say."""
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few lines of them can stand for gigabytes, or contain themselves."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+
+def _has_text_keys(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _has_text_keys(v) for k, v in value.items())
+    return all(map(_has_text_keys, value)) if isinstance(value, list) else True
 
 
 @dataclass(frozen=True)
@@ -37,12 +59,13 @@ class SpecLayer:
             SpecError: it is not YAML, or not a mapping.
         """
         try:
-            values = yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError) as error:
-            raise SpecError(origin, f"it is not YAML: {error}", "Correct the file.") from None
+            values = yaml.load(text, _PlainLoader)  # noqa: S506 - it is a SafeLoader
+        except (yaml.YAMLError, *_BAD_SCALARS) as error:
+            said = " ".join(str(error).split())
+            raise SpecError(origin, f"it is not plain YAML: {said}", "Correct the file.") from None
         if values is None:
             values = {}
-        if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        if not isinstance(values, dict) or not _has_text_keys(values):
             raise SpecError(
                 origin, "it is not a list of 'key: value' lines", "See 'geo-etl spec --schema'."
             )
@@ -93,7 +116,11 @@ def _spec_error(error: ValidationError, layers: Sequence[SpecLayer]) -> SpecErro
     if first["type"] == "extra_forbidden":
         allowed = ", ".join(_allowed_keys(path[:-1]))
         return SpecError(f"{origin}: key '{key}'", "it is unknown", f"Known keys: {allowed}.")
-    value = json.dumps(first["input"], ensure_ascii=False, default=str)
+    value = textwrap.shorten(
+        json.dumps(first["input"], ensure_ascii=False, default=str),
+        MAX_VALUE_LENGTH,
+        placeholder=" …",
+    )
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     return SpecError(
         f"{origin}: key '{key}'", f"{value} is not allowed", f"{message[:1].upper()}{message[1:]}."
@@ -101,15 +128,22 @@ def _spec_error(error: ValidationError, layers: Sequence[SpecLayer]) -> SpecErro
 
 
 def _origin(path: Sequence[str], layers: Sequence[SpecLayer]) -> str:
+    """Where a setting came from: the last place that has it."""
     for layer in reversed(layers):
-        values: Any = layer.values
-        for part in path:
-            if not isinstance(values, Mapping) or part not in values:
-                break
-            values = values[part]
-        else:
+        if _has(layer.values, path):
             return layer.origin
     return layers[-1].origin if layers else "spec"
+
+
+def _has(values: Any, path: Sequence[str]) -> bool:
+    for part in path:
+        if isinstance(values, list):
+            return True  # lists are replaced whole: this is the place
+        keys = {str(key): key for key in values} if isinstance(values, Mapping) else {}
+        if part not in keys:
+            return False
+        values = values[keys[part]]
+    return True
 
 
 def _allowed_keys(path: Sequence[str]) -> list[str]:

@@ -1,13 +1,14 @@
 """The spec of one vector source."""
 
+import codecs
 import re
 from typing import Annotated, Any, Literal
+from unicodedata import category
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-IDENTIFIER = re.compile(r"^[^\W\d]\w*$")
 MAX_IDENTIFIER_BYTES = 63
 OWN_SCHEMAS = frozenset(
     ["geo_etl", "geo_loads", "geo_quarantine", "dagster", "pgstac", "topology", "tiger"]
@@ -15,7 +16,9 @@ OWN_SCHEMAS = frozenset(
 
 
 def _identifier(value: str) -> str:
-    if not IDENTIFIER.match(value) or value != value.lower():
+    legal = all(char == "_" or char.isalnum() or category(char)[0] == "M" for char in value)
+    starts = value[:1].isidentifier() and not value[:1].isnumeric()
+    if not (legal and starts) or value != value.lower():
         raise ValueError(
             "must be lower-case letters, digits and underscores, starting with no digit"
         )
@@ -41,6 +44,22 @@ def _crs(value: str) -> str:
 
 def _srid(value: int) -> int:
     _crs(f"EPSG:{value}")
+    if len(CRS.from_epsg(value).axis_info) != 2:
+        raise ValueError("must be a CRS with two axes, projected or geographic")
+    return value
+
+
+def _encoding(value: str) -> str:
+    try:
+        codecs.lookup(value)
+    except LookupError:
+        raise ValueError("is no known encoding; give one like UTF-8, cp1252 or cp852") from None
+    return value
+
+
+def _extension(value: str) -> str:
+    if not re.fullmatch(r"\w+", value):
+        raise ValueError("is written without a dot, for instance gpkg")
     return value
 
 
@@ -56,7 +75,9 @@ class ConverterParams(_Part):
     """How to read the source."""
 
     layer_name: str | None = Field(None, description="Layer, where a source has several")
-    encoding: str | None = Field(None, description="Of text; default: what the source declares")
+    encoding: Annotated[str, AfterValidator(_encoding)] | None = Field(
+        None, description="Of text; default: what the source declares"
+    )
     source_crs: Annotated[str, AfterValidator(_crs)] | None = Field(
         None, description="CRS of the source; overrides what the source declares"
     )
@@ -74,9 +95,14 @@ class GeometryParams(_Part):
     """Optional changes to geometries, in units of the target CRS."""
 
     simplify_tolerance: float | None = Field(
-        None, gt=0, description="Douglas-Peucker tolerance, topology of each feature preserved"
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Douglas-Peucker tolerance, topology of each feature preserved",
     )
-    quantize: float | None = Field(None, gt=0, description="Grid size coordinates are snapped to")
+    quantize: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Grid size coordinates are snapped to"
+    )
     mixed_geometry: Literal["error", "any"] = Field(
         "error", description="What to do with points, lines and polygons in one layer"
     )
@@ -105,7 +131,9 @@ class VectorSpec(_Part):
 
     table_name: Identifier | None = Field(None, description="Default: from the source's name")
     schema_name: Schema = Field("geo", alias="schema", description="Schema of the table")
-    file_extension: str | None = Field(None, description="Default: from the source's name")
+    file_extension: Annotated[str, AfterValidator(_extension)] | None = Field(
+        None, description="Default: from the source's name"
+    )
     container_name: str | None = Field(None, description="Default: the source's own container")
     chunk_size: int | None = Field(None, gt=0, description="Features a task; default: automatic")
     chunk_by: Literal["features"] = "features"
@@ -117,20 +145,16 @@ class VectorSpec(_Part):
         "replace", description="insert: only into a table that does not exist yet"
     )
     target_srid: Annotated[int, AfterValidator(_srid)] = Field(4326, description="EPSG code")
-    collection_id: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "system-vectors"
-    render_params: dict[str, Any] = Field({}, description="Kept with the STAC item as `renders`")
+    collection_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "system-vectors"
+    render_params: dict[str, JsonValue] = Field(
+        {}, description="Kept with the STAC item as `renders`"
+    )
     limits: Limits = Limits()
     access: Literal["internal"] = "internal"
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=False, title="geo_etl vector spec"
     )
-
-    @model_validator(mode="after")
-    def _extension_has_no_dot(self) -> "VectorSpec":
-        if self.file_extension is not None and not re.match(r"^\w+$", self.file_extension):
-            raise ValueError("file_extension is written without a dot, for instance gpkg")
-        return self
 
     def canonical(self) -> dict[str, Any]:
         """The spec as plain values with every default filled in: what the job id is made of."""

@@ -130,6 +130,8 @@ class Cluster:
             [BIN / "pg_ctl", "start", "-w", "-t", "60", "-D", self.data, "-l", log, "-o", options],
             check=False,
         )
+        if started.returncode != 0 and port is None and not is_port_free(self.port()):
+            return remarks + self.start(port)  # somebody took the port since we looked
         if started.returncode != 0:
             tail = " ".join(_tail(log).split())
             raise StackError(

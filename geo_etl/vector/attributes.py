@@ -1,5 +1,6 @@
 """Columns: from Arrow types to PostgreSQL types, and the values to what a binary COPY takes."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from geo_etl.vector.names import normalise_names
 
 JSONB_VERSION = b"\x01"
 """First byte of a jsonb value on the wire (PostgreSQL source, jsonb_recv)."""
+
+_NUL_ESCAPE = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
+"""A NUL as JSON writes it, with the pairs of backslashes before it."""
 
 _SIMPLE: list[tuple[Callable[[pa.DataType], bool], str, pa.DataType]] = [
     (pa.types.is_boolean, "boolean", pa.bool_()),
@@ -100,7 +104,8 @@ def _target(name: str, type_: pa.DataType) -> tuple[str, pa.DataType]:
         return f"timestamp {zone} time zone", pa.timestamp("us", tz=type_.tz)
     if pa.types.is_list(type_) or pa.types.is_large_list(type_):
         sql_type, item = _target(name, type_.value_type)
-        return f"{sql_type}[]", pa.list_(item)
+        if not sql_type.endswith("[]"):
+            return f"{sql_type}[]", pa.list_(item)
     for matches, sql_type, arrow_type in _SIMPLE:
         if matches(type_):
             return sql_type, arrow_type
@@ -131,21 +136,55 @@ def encode_attributes(
     for index, column in enumerate(columns):
         array = batch.column(index)
         _, target = _target(column.original, batch.schema.field(index).type)
+        cells = 0
         if column.sql_type == "jsonb":
-            array = _jsonb(array)
+            array, cells = _jsonb(array)
         elif column.sql_type == "text":
             array, cells = _without_nul(array)
-            without_nul += cells
+        elif column.sql_type == "text[]":
+            array, cells = _list_without_nul(array)
         elif array.type != target:
-            array = array.cast(target)
+            array = _cast(array, target, column)
         arrays.append(array)
+        without_nul += cells
     return arrays, without_nul
 
 
-def _jsonb(array: pa.Array) -> pa.Array:
-    text = array.storage.cast(pa.binary())
-    version = pa.scalar(JSONB_VERSION, pa.binary())
-    return pc.binary_join_element_wise(version, text, pa.scalar(b"", pa.binary()))
+def _cast(array: pa.Array, target: pa.DataType, column: Column) -> pa.Array:
+    try:
+        return array.cast(target)
+    except pa.ArrowInvalid as error:
+        raise SourceError(
+            f"column '{column.original}'",
+            f"a value does not fit PostgreSQL's {column.sql_type} ({error})",
+            "Correct the value, or convert the column to text in the source.",
+        ) from None
+
+
+def _jsonb(array: pa.Array) -> tuple[pa.Array, int]:
+    text = array.storage.cast(pa.string())
+    # JSON writes NUL as an escape, which jsonb refuses; behind an escaped backslash it is text.
+    suspects = pc.fill_null(pc.match_substring(text, "\\u0000"), fill_value=False)
+    cells = 0
+    if pc.any(suspects).as_py():
+        values = text.to_pylist()
+        for row in pc.indices_nonzero(suspects).to_pylist():
+            cleaned = _NUL_ESCAPE.sub(r"\1", values[row])
+            cells += cleaned != values[row]
+            values[row] = cleaned
+        text = pa.array(values, pa.string())
+    version, nothing = pa.scalar(JSONB_VERSION, pa.binary()), pa.scalar(b"", pa.binary())
+    return pc.binary_join_element_wise(version, text.cast(pa.binary()), nothing), cells
+
+
+def _list_without_nul(array: pa.Array) -> tuple[pa.Array, int]:
+    lists = array.cast(pa.list_(pa.string()))
+    if not pc.any(pc.match_substring(lists.flatten(), "\0")).as_py():
+        return lists, 0
+    values = lists.to_pylist()
+    cleaned = [items and [item and item.replace("\0", "") for item in items] for items in values]
+    cells = sum(before != after for before, after in zip(values, cleaned, strict=True))
+    return pa.array(cleaned, pa.list_(pa.string())), cells
 
 
 def _without_nul(array: pa.Array) -> tuple[pa.Array, int]:

@@ -18,8 +18,8 @@ import pyarrow as pa
 from geo_etl.errors import GeometryError, SourceError
 from geo_etl.spec import VectorSpec
 from geo_etl.vector.attributes import Column, plan_columns
-from geo_etl.vector.geometry import FAMILIES, TABLE_TYPES, wkb_families
-from geo_etl.vector.source import FID, GEOMETRY, Layer, check_feature_limit
+from geo_etl.vector.source import FID, GEOMETRY, Layer, check_complete, check_feature_limit
+from geo_etl.vector.wkb import FAMILIES, wkb_families
 
 TARGET_BYTES = 64_000_000
 """Arrow bytes a task aims at: seconds of work, a few hundred megabytes of memory."""
@@ -47,7 +47,7 @@ class Scan:
     chunks: list[Chunk]
     columns: list[Column]
     geometry_type: str
-    without_geometry: int
+    warnings: list[str]
 
     @property
     def features_read(self) -> int:
@@ -76,31 +76,36 @@ def write_chunks(layer: Layer, name: str, spec: VectorSpec, open_chunk: OpenChun
         SourceError: unreadable, empty, or above `limits.max_features`.
         GeometryError: points, lines and polygons are mixed and the spec does not allow it.
     """
-    families = np.zeros(len(TABLE_TYPES), dtype=np.int64)
+    families = np.zeros(len(FAMILIES), dtype=np.int64)
     missing = 0
     columns: list[Column] | None = None
-    size = spec.chunk_size
+    size: int | None = None
     with _Writer(open_chunk) as writer:
         for batch in layer.batches():
             if columns is None:
                 columns = plan_columns(_attributes(batch.schema))
             if size is None:
-                size = automatic_chunk_size(
-                    max(layer.feature_count, batch.num_rows), batch.nbytes / max(batch.num_rows, 1)
-                )
+                size = _chunk_size(spec, max(layer.feature_count, batch.num_rows), batch)
             found = wkb_families(batch.column(GEOMETRY))
             families += np.bincount(found[found >= 0], minlength=len(families))
             missing += int((found < 0).sum())
             writer.write(batch, size)
             check_feature_limit(name, writer.rows, spec)
     chunks = writer.chunks
+    warnings = check_complete(layer, name, writer.rows)
     if columns is None or not chunks:
         raise SourceError(name, "its layer has no features", "Deliver data.")
     if missing == writer.rows:
         raise SourceError(
             name, f"none of its {writer.rows} features has a geometry", "Deliver the geometries."
         )
-    return Scan(chunks, columns, _table_type(name, families, spec), missing)
+    return Scan(chunks, columns, _table_type(name, families, spec), warnings)
+
+
+def _chunk_size(spec: VectorSpec, features: int, batch: pa.RecordBatch) -> int:
+    if spec.chunk_size is None:
+        return automatic_chunk_size(features, batch.nbytes / max(batch.num_rows, 1))
+    return max(spec.chunk_size, -(-features // MAX_TASKS))
 
 
 def read_chunk(file: pa.NativeFile | BinaryIO) -> Iterator[pa.RecordBatch]:
@@ -116,11 +121,11 @@ def _attributes(schema: pa.Schema) -> pa.Schema:
 def _table_type(name: str, families: npt.NDArray[np.int64], spec: VectorSpec) -> str:
     kinds = np.flatnonzero(families)
     if len(kinds) == 1:
-        return TABLE_TYPES[int(kinds[0])]
+        family = FAMILIES[int(kinds[0])]
+        return family if family == "GeometryCollection" else f"Multi{family}"
     if spec.geometry_params.mixed_geometry == "any":
         return "Geometry"
-    singles = list(FAMILIES)
-    found = ", ".join(f"{families[kind]} {singles[kind]}" for kind in kinds)
+    found = ", ".join(f"{families[kind]} {FAMILIES[kind]}" for kind in kinds)
     raise GeometryError(
         name,
         f"its layer mixes kinds of geometry: {found} (each with its Multi type)",

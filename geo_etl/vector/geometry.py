@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,18 +19,17 @@ from pyproj.transformer import TransformerGroup
 from shapely import GeometryType
 from shapely.errors import GEOSException
 
+from geo_etl.vector.wkb import CURVES, wkb_types
+
 Geometries = npt.NDArray[np.object_]
 
-FAMILIES = {"Point": 0, "LineString": 1, "Polygon": 2, "GeometryCollection": 3}
-"""Name of a single geometry type → its family (the dimension; 3 for collections)."""
-_FAMILY_OF_WKB = np.array([-1, 0, 1, 2, 0, 1, 2, 3], dtype=np.int8)
 _MULTI = {
     GeometryType.POINT: shapely.multipoints,
     GeometryType.LINESTRING: shapely.multilinestrings,
     GeometryType.POLYGON: shapely.multipolygons,
 }
-TABLE_TYPES = ("MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")
-"""Geometry type of a table, by family."""
+FARTHEST = 1e8
+"""No place on Earth has a coordinate beyond this, whatever the CRS and its unit."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,8 @@ class GeometryPlan:
 
     Attributes:
         source_crs, target_srid: reprojection; None as source means that both are the same.
-        geometry_type: type of the table's column, one of `TABLE_TYPES`, or `Geometry` (any).
+        geometry_type: type of the table's column: a Multi type, `GeometryCollection`, or
+            `Geometry` for any.
         max_repair_change: largest relative change of area (length) that a repair may cause.
     """
 
@@ -93,35 +92,6 @@ class Prepared:
     refusals: list[Refusal] = field(default_factory=list)
 
 
-def wkb_families(wkb: pa.Array) -> npt.NDArray[np.int8]:
-    """Family of each geometry (see `FAMILIES`), -1 for null, read off the WKB headers.
-
-    Byte order and type code as in OGC 06-103r4 (8.2.3); Z and M as ISO's +1000s or as
-    EWKB's high bits.
-    """
-    families = np.full(len(wkb), -1, dtype=np.int8)
-    valid = np.flatnonzero(wkb.is_valid().to_numpy(zero_copy_only=False))
-    if not len(valid):
-        return families
-    offset_type = np.int64 if pa.types.is_large_binary(wkb.type) else np.int32
-    _, offsets_buffer, data_buffer = wkb.buffers()
-    offsets: npt.NDArray[Any] = np.frombuffer(offsets_buffer, offset_type)[
-        wkb.offset : wkb.offset + len(wkb) + 1
-    ]
-    lengths = (offsets[1:] - offsets[:-1])[valid]
-    valid = valid[lengths >= 5]
-    starts = offsets[:-1][valid].astype(np.int64)
-    data = np.frombuffer(data_buffer, np.uint8)
-    octets = data[starts[:, None] + np.arange(1, 5)].astype(np.uint32)
-    little = data[starts] == 1
-    shifts = np.array([0, 8, 16, 24], dtype=np.uint32)
-    codes = np.where(little, (octets << shifts).sum(1), (octets << shifts[::-1]).sum(1))
-    base = (codes & 0x0FFFFFFF) % 1000
-    known = base < len(_FAMILY_OF_WKB)
-    families[valid[known]] = _FAMILY_OF_WKB[base[known]]
-    return families
-
-
 def prepare(wkb: pa.Array, plan: GeometryPlan) -> Prepared:
     """Take one batch of WKB through every step.
 
@@ -129,13 +99,20 @@ def prepare(wkb: pa.Array, plan: GeometryPlan) -> Prepared:
         wkb: binary array of n geometries, null where a feature has none.
     """
     raw = wkb.to_numpy(zero_copy_only=False)
-    geometries: Geometries = shapely.from_wkb(raw, on_invalid="ignore")
+    curves = np.isin(wkb_types(wkb), CURVES)
+    if curves.any():
+        raw = np.where(curves, None, raw)  # GEOS would refuse the whole array
+    with np.errstate(invalid="ignore"):  # NaN coordinates are looked for below
+        geometries: Geometries = shapely.from_wkb(raw, on_invalid="ignore")
     present = ~wkb.is_null().to_numpy(zero_copy_only=False)
     state = _State(geometries, np.flatnonzero(present))
     state.refuse(shapely.is_missing(state.current), lambda _: "its geometry is unreadable")
     filled = ~shapely.is_empty(state.current)
     dropped = len(raw) - int(filled.sum()) - len(state.refusals)
     state.keep(filled)
+    state.refuse(
+        _not_finite(state.current), lambda _: "one of its coordinates is not a finite number"
+    )
 
     repairs = _repair(state, plan.max_repair_change)
     has_z = shapely.has_z(state.current) | shapely.has_m(state.current)
@@ -145,6 +122,7 @@ def prepare(wkb: pa.Array, plan: GeometryPlan) -> Prepared:
     _reproject(state, plan)
     _generalise(state, plan)
     _promote(state, plan)
+    refused = {refusal.row for refusal in state.refusals}
     return Prepared(
         ewkb=pa.array(
             shapely.to_wkb(
@@ -156,13 +134,18 @@ def prepare(wkb: pa.Array, plan: GeometryPlan) -> Prepared:
         ),
         rows=state.rows.astype(np.int64),
         dropped=dropped,
-        bounds=shapely.total_bounds(state.current),
+        bounds=_total_bounds(state.current),
         had_z=had_z,
-        repairs=[repair for repair in repairs if repair.row in set(state.rows.tolist())]
-        if repairs
-        else [],
+        repairs=[repair for repair in repairs if repair.row not in refused],
         refusals=state.refusals,
     )
+
+
+def _total_bounds(geometries: Geometries) -> npt.NDArray[np.float64]:
+    if not len(geometries):
+        return np.full(4, np.nan)
+    bounds: npt.NDArray[np.float64] = shapely.total_bounds(geometries)
+    return bounds
 
 
 class _State:
@@ -246,14 +229,24 @@ def _of_dimension(geometry: shapely.Geometry, dimension: int) -> shapely.Geometr
 
 
 def _reproject(state: _State, plan: GeometryPlan) -> None:
-    if plan.source_crs is not None and len(state.current):
-        transform = transformer(plan.source_crs, plan.target_srid)
-        coordinates = shapely.get_coordinates(state.current)
-        x, y = transform.transform(coordinates[:, 0], coordinates[:, 1])
-        state.current = shapely.set_coordinates(state.current.copy(), np.column_stack([x, y]))
-    bounds = shapely.bounds(state.current)
-    lost = ~np.isfinite(bounds).all(axis=1)
+    if plan.source_crs is None or not len(state.current):
+        return
+    transform = transformer(plan.source_crs, plan.target_srid)
+    coordinates, owners = shapely.get_coordinates(state.current, return_index=True)
+    x, y = transform.transform(coordinates[:, 0], coordinates[:, 1])
+    placed = (np.abs(x) < FARTHEST) & (np.abs(y) < FARTHEST)
+    lost = np.zeros(len(state.current), dtype=bool)
+    lost[owners[~placed]] = True
+    state.current = shapely.set_coordinates(state.current.copy(), np.column_stack([x, y]))
     state.refuse(lost, lambda _: f"its coordinates have no place in EPSG:{plan.target_srid}")
+
+
+def _not_finite(geometries: Geometries) -> npt.NDArray[np.bool_]:
+    """Which geometries have a coordinate that is NaN or infinite, holes included."""
+    coordinates, owners = shapely.get_coordinates(geometries, return_index=True)
+    found = np.zeros(len(geometries), dtype=bool)
+    found[owners[~np.isfinite(coordinates).all(axis=1)]] = True
+    return found
 
 
 def _generalise(state: _State, plan: GeometryPlan) -> None:

@@ -32,7 +32,7 @@ from geo_etl.vector.publish import (
     totals,
 )
 from geo_etl.vector.publish import publish as publish_load
-from geo_etl.vector.source import format_of, open_layer
+from geo_etl.vector.source import format_of, harmless, open_layer
 
 LARGE_REPAIR_SHARE = 0.05
 """Above this share of repaired features the result carries a warning."""
@@ -158,9 +158,10 @@ def plan(
     spec, name, target = order.spec, str(order.source), order.target
     with engine.connect() as connection:
         check_target(connection, target, name, insert=spec.load_method == "insert")
-    layer = open_layer(path, name, spec)
-    assert layer.crs is not None
-    scan = write_chunks(layer, name, spec, open_chunk)
+    with harmless(path) as readable:
+        layer = open_layer(readable, name, spec)
+        assert layer.crs is not None
+        scan = write_chunks(layer, name, spec, open_chunk)
     check_indexes(spec, scan.columns, target)
     geometry = GeometryPlan(
         source_crs=None if same_crs(layer.crs, spec.target_srid) else layer.crs,
@@ -170,7 +171,7 @@ def plan(
         simplify_tolerance=spec.geometry_params.simplify_tolerance,
         quantize=spec.geometry_params.quantize,
     )
-    warnings = []
+    warnings = list(scan.warnings)
     if geometry.source_crs is not None:
         warnings += transformation_warnings(geometry.source_crs, geometry.target_srid, layer.bounds)
     with engine.begin() as connection:

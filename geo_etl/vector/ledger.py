@@ -87,7 +87,11 @@ publication = sa.Table(
     sa.Column("item_id", sa.Text, nullable=False),
     sa.Column("columns", pg.JSONB, nullable=False, comment="Published columns: name to type"),
     sa.Column("features", sa.BigInteger, nullable=False),
-    sa.Column("result", pg.JSONB, comment="Result document; NULL until the publish is verified"),
+    sa.Column(
+        "result",
+        pg.JSONB(none_as_null=True),
+        comment="Result document; NULL until the publish is verified",
+    ),
     sa.Column(
         "published_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False
     ),

@@ -118,7 +118,6 @@ RESERVED = frozenset(
 )
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_ILLEGAL = re.compile(r"\W+")
 
 
 def normalise_name(original: str, fallback: str = "column") -> str:
@@ -126,10 +125,8 @@ def normalise_name(original: str, fallback: str = "column") -> str:
 
     `BoroName` becomes `boro_name`, `campo-f` `campo_f`, `2020` `_2020`, `order` `order_`.
     """
-    text = unicodedata.normalize("NFC", original)
-    text = _CAMEL.sub("_", text).lower()
-    # Lower-casing can leave combining marks behind ('İ'): compose again, drop what is no letter.
-    text = _ILLEGAL.sub("_", unicodedata.normalize("NFC", text))
+    text = _CAMEL.sub("_", unicodedata.normalize("NFC", original.replace("İ", "I"))).lower()
+    text = "".join(char if _is_legal(char) else "_" for char in unicodedata.normalize("NFC", text))
     text = re.sub(r"_{2,}", "_", text).lstrip("_") or fallback
     if text[0].isnumeric() or not text[0].isidentifier():
         text = f"_{text}"
@@ -151,6 +148,11 @@ def normalise_names(originals: Sequence[str]) -> list[str]:
         used.add(name)
         names.append(name)
     return names
+
+
+def _is_legal(char: str) -> bool:
+    """Letters and digits of any script, and the marks that belong to them."""
+    return char == "_" or char.isalnum() or unicodedata.category(char).startswith("M")
 
 
 def _cut(text: str, size: int) -> str:

@@ -5,12 +5,15 @@ another kind in disguise never reaches a GDAL driver that would follow what it s
 """
 
 import re
+import sqlite3
+import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pyarrow as pa
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -19,10 +22,15 @@ from pyproj.exceptions import CRSError
 
 from geo_etl.errors import SourceError
 from geo_etl.spec import VectorSpec
+from geo_etl.vector.gdal import restrict_drivers
+from geo_etl.vector.wkb import CURVES, wkb_types
 
-GEOMETRY = "__geometry"
+restrict_drivers()
+
+# Named from Unicode's private use area, so that no attribute has the same name.
+GEOMETRY = "\ue000geometry"
 """Name of the WKB column in the batches that `Layer.batches` yields."""
-FID = "__fid"
+FID = "\ue000fid"
 """Name of the column with the source's own feature id (int64)."""
 
 BATCH_BYTES = 16_000_000
@@ -72,6 +80,8 @@ class Layer:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Read all features: attributes as the source names them, plus `FID` and `GEOMETRY` (WKB).
 
+        Curves come as lines and polygons that GDAL approximates them by.
+
         Raises:
             SourceError: the file turns out unreadable on the way.
         """
@@ -90,7 +100,20 @@ class Layer:
             ) as (_, reader),
         ):
             for batch in reader:
-                yield _rename(batch, self.fid_column)
+                yield self._linear(_rename(batch, self.fid_column))
+
+    def _linear(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Replace curves. GDAL's Arrow stream has them as they are, its features linearised."""
+        curves = np.flatnonzero(np.isin(wkb_types(batch.column(GEOMETRY)), CURVES))
+        if not len(curves):
+            return batch
+        position = batch.schema.get_field_index(GEOMETRY)
+        fids = batch.column(FID).take(pa.array(curves)).to_numpy()
+        _, _, linear, _ = pyogrio.raw.read(self.gdal_path, layer=self.name, columns=[], fids=fids)
+        wkb = batch.column(position).to_pylist()
+        for row, geometry in zip(curves, linear, strict=True):
+            wkb[row] = geometry
+        return batch.set_column(position, GEOMETRY, pa.array(wkb, pa.binary()))
 
 
 def supported_extensions() -> list[str]:
@@ -124,11 +147,23 @@ def format_of(name: str, extension: str | None = None) -> Format:
     )
 
 
+@contextmanager
+def harmless(path: Path) -> Iterator[Path]:
+    """The same file under a name that means nothing to GDAL or pyogrio.
+
+    A `!` in a path, for one, makes pyogrio open what comes after it.
+    """
+    with tempfile.TemporaryDirectory(prefix="geo_etl-") as folder:
+        link = Path(folder, re.sub(r"[^\w. -]", "_", path.name).lstrip("-"))
+        link.symlink_to(path.absolute())
+        yield link
+
+
 def open_layer(path: Path, name: str, spec: VectorSpec) -> Layer:
     """Find the one layer to load.
 
     Args:
-        path: the local file.
+        path: the local file, from `harmless`.
         name: what to call it in messages.
         spec: `file_extension`, `converter_params` and `limits` are used.
 
@@ -188,6 +223,12 @@ def _with_crs(layer: Layer, name: str, spec: VectorSpec) -> Layer:
 
 
 def _check_size(name: str, size: int, spec: VectorSpec) -> None:
+    if size == 0:
+        raise SourceError(name, "it is empty (0 bytes)", "Deliver the file again.")
+    _check_limit(name, size, spec)
+
+
+def _check_limit(name: str, size: int, spec: VectorSpec) -> None:
     limit = spec.limits.max_file_size_gb
     if size > limit * 1e9:
         raise SourceError(
@@ -195,8 +236,6 @@ def _check_size(name: str, size: int, spec: VectorSpec) -> None:
             f"it has {size / 1e9:.1f} GB; the limit is {limit:g} GB",
             "Split it, or raise limits.max_file_size_gb in the spec.",
         )
-    if size == 0:
-        raise SourceError(name, "it is empty (0 bytes)", "Deliver the file again.")
 
 
 def _check_count(name: str, count: int, spec: VectorSpec) -> None:
@@ -263,7 +302,7 @@ def _zipped_shapefiles(path: Path, name: str, spec: VectorSpec) -> dict[str, str
         raise SourceError(
             name, "a path in the archive leads outside it", "Deliver a clean archive."
         )
-    _check_size(name, sum(entry.file_size for entry in entries), spec)
+    _check_limit(name, sum(entry.file_size for entry in entries), spec)
     shapefiles = [member for member in members if member.lower().endswith(".shp")]
     if not shapefiles:
         listed = ", ".join(members[:8]) or "nothing"
@@ -307,17 +346,46 @@ def _gdal_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (DataSourceError, DataLayerError, pa.ArrowException, UnicodeDecodeError) as error:
-        message = re.sub(r"\s*(It might help|;? ?please).*", "", str(error), flags=re.S)
+        said = re.sub(r"\s*(It might help|;? ?please).*", "", str(error), flags=re.DOTALL)
         raise SourceError(
-            name, f"GDAL can't read it: {message.rstrip('. ')}", "Deliver the file again."
+            name, f"GDAL can't read it: {said.strip(' .;')}", "Deliver the file again."
         ) from error
 
 
 def _rename(batch: pa.RecordBatch, own_fid: str) -> pa.RecordBatch:
     # GDAL puts the feature id first and the geometry last. Names would not do: an attribute
     # may be called like either.
-    batch = batch.rename_columns([FID, *batch.schema.names[1:-1], GEOMETRY])
+    attributes = [f"{name}_" if name in (FID, GEOMETRY) else name for name in batch.schema.names]
+    batch = batch.rename_columns([FID, *attributes[1:-1], GEOMETRY])
     if own_fid and own_fid not in batch.schema.names:
         # The format keeps ids of its own (GeoPackage): they are data, and stay as a column.
         batch = batch.add_column(1, own_fid, batch.column(0))
     return batch
+
+
+def check_complete(layer: Layer, name: str, features: int) -> list[str]:
+    """Compare the features that came out of a layer with the number that it declares.
+
+    Returns:
+        A warning where the difference can be innocent.
+
+    Raises:
+        SourceError: the file is damaged.
+    """
+    if layer.feature_count in (-1, features):
+        return []
+    if layer.format.driver == "GPKG":
+        _check_sqlite(layer.gdal_path, name)
+    return [f"The layer declares {layer.feature_count} features; {features} could be read."]
+
+
+def _check_sqlite(path: str, name: str) -> None:
+    # GDAL stops at a damaged page as if the table ended there.
+    try:
+        with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        found = str(error)
+    if found != "ok":
+        said = " ".join(str(found).split())
+        raise SourceError(name, f"the file is damaged ({said})", "Deliver the file again.")

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,10 +91,8 @@ class Running:
     def kill(self) -> None:
         """SIGKILL to the command and all its children; returns when they are gone."""
         members = self.members()
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait(30)
         _, alive = psutil.wait_procs(members, timeout=30)
         assert not alive
@@ -211,19 +209,16 @@ BEGIN
 END $$;
 """
 _POINTS = {
-    # In the publish transaction, after the tables were swapped.
-    "catalogue": "CREATE TRIGGER hold BEFORE INSERT OR UPDATE ON pgstac.items_staging_upsert"
-    " FOR EACH ROW EXECUTE FUNCTION faults.hold()",
     # In the publish transaction, when the publication is written down.
     "record": "CREATE TRIGGER hold BEFORE INSERT OR UPDATE ON geo_etl.publication FOR EACH ROW"
-    " WHEN (NEW.result IS NULL) EXECUTE FUNCTION faults.hold()",
+    " WHEN (coalesce(NEW.result, 'null') = 'null') EXECUTE FUNCTION faults.hold()",
     # PostgreSQL works on the COMMIT of the publish transaction.
     "commit": "CREATE CONSTRAINT TRIGGER hold AFTER INSERT OR UPDATE ON geo_etl.publication"
-    " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.result IS NULL)"
-    " EXECUTE FUNCTION faults.hold()",
+    " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+    " WHEN (coalesce(NEW.result, 'null') = 'null') EXECUTE FUNCTION faults.hold()",
     # The publish is committed; verify is about to store the result.
     "verify": "CREATE TRIGGER hold BEFORE UPDATE ON geo_etl.publication FOR EACH ROW"
-    " WHEN (NEW.result IS NOT NULL) EXECUTE FUNCTION faults.hold()",
+    " WHEN (coalesce(NEW.result, 'null') <> 'null') EXECUTE FUNCTION faults.hold()",
 }
 
 
@@ -282,12 +277,10 @@ class Gate:
 
     def remove(self) -> None:
         """Open, and leave no trace in the database."""
-        if self._connection.closed or self._connection.broken:
-            self._connection = psycopg.connect(self._site.url, autocommit=True)
-        self._connection.execute("SELECT pg_advisory_unlock_all()")
-        self._connection.execute("DROP SCHEMA IF EXISTS faults CASCADE")
-        self._connection.execute(f"ALTER DATABASE {self._connection.info.dbname} RESET faults.gids")
         self._connection.close()
+        with self._site.connect() as connection:
+            connection.execute("DROP SCHEMA IF EXISTS faults CASCADE")
+            connection.execute(f"ALTER DATABASE {connection.info.dbname} RESET faults.gids")
 
 
 def gone(site: Site, backends: list[int]) -> bool:

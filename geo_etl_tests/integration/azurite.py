@@ -25,7 +25,7 @@ def run_azurite(executable: Path, folder: Path) -> Iterator[str]:
     """Azurite for as long as the block lasts: the connection string of its account.
 
     Args:
-        folder: an empty folder, which it works in.
+        folder: its working folder; nothing of use is left there.
     """
     # It picks the port itself, so no other process can take it first.
     options = ["--blobPort", "0", "--inMemoryPersistence", "--skipApiVersionCheck"]

@@ -143,7 +143,7 @@ def test_render_params_take_any_key() -> None:
 # Bad values
 
 LETTERS = "lower-case letters, digits and underscores, starting with no digit"
-IS_CRS = "no CRS that PROJ knows"
+IS_CRS = "PROJ knows no such CRS"
 
 
 @pytest.mark.parametrize(
@@ -160,16 +160,16 @@ IS_CRS = "no CRS that PROJ knows"
         ("table_name", 7, "valid string"),
         ("schema", "Geo", LETTERS),
         ("schema", None, "valid string"),
-        ("schema", "pgstac", "is reserved"),
-        ("schema", "geo_etl", "is reserved"),
-        ("schema", "geo_loads", "is reserved"),
-        ("schema", "geo_quarantine", "is reserved"),
-        ("schema", "dagster", "is reserved"),
-        ("schema", "topology", "is reserved"),
-        ("schema", "tiger", "is reserved"),
-        ("schema", "pg_catalog", "is reserved"),
-        ("schema", "pg_anything", "is reserved"),
-        ("schema", "information_schema", "is reserved"),
+        ("schema", "pgstac", "choose another schema, 'geo' by default"),
+        ("schema", "geo_etl", "choose another schema, 'geo' by default"),
+        ("schema", "geo_loads", "choose another schema, 'geo' by default"),
+        ("schema", "geo_quarantine", "choose another schema, 'geo' by default"),
+        ("schema", "dagster", "choose another schema, 'geo' by default"),
+        ("schema", "topology", "choose another schema, 'geo' by default"),
+        ("schema", "tiger", "choose another schema, 'geo' by default"),
+        ("schema", "pg_catalog", "choose another schema, 'geo' by default"),
+        ("schema", "pg_anything", "choose another schema, 'geo' by default"),
+        ("schema", "information_schema", "choose another schema, 'geo' by default"),
         ("target_srid", 0, IS_CRS),
         ("target_srid", -4326, IS_CRS),
         ("target_srid", 999_999, IS_CRS),
@@ -234,9 +234,6 @@ def test_file_extension_with_a_dot_is_refused_with_the_way_to_write_it() -> None
     assert "without a dot, for instance gpkg" in refusal({"file_extension": ".gpkg"}).remedy
 
 
-@pytest.mark.xfail(
-    strict=True, reason="A check of the whole spec names neither its key nor its file."
-)
 def test_bad_file_extension_names_key_value_and_file() -> None:
     error = refusal({"file_extension": ".gpkg"}, {"chunk_size": 5})
     assert (error.thing, error.problem) == (
@@ -245,18 +242,15 @@ def test_bad_file_extension_names_key_value_and_file() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="A fault in a list is put down to the last file.")
 def test_bad_item_of_a_list_names_its_file() -> None:
     error = refusal({"indexes": {"attributes": ["name", 1]}}, {"chunk_size": 5})
     assert error.thing == "file-0: key 'indexes.attributes.1'"
 
 
-@pytest.mark.xfail(strict=True, reason="A key that is no text is put down to the last file.")
 def test_key_that_is_no_text_names_its_file() -> None:
     assert refusal({"indexes": {1: True}}, {"chunk_size": 5}).thing.startswith("file-0: ")
 
 
-@pytest.mark.xfail(strict=True, reason="'$' in the patterns also matches before a line break.")
 @pytest.mark.parametrize(
     ("key", "value"),
     [("table_name", "roads\n"), ("schema", "pgstac\n"), ("file_extension", "gpkg\n")],
@@ -265,13 +259,11 @@ def test_line_break_at_the_end_is_refused(key: str, value: str) -> None:
     refusal({key: value})
 
 
-@pytest.mark.xfail(strict=True, reason="Infinity passes 'greater than 0'.")
 @pytest.mark.parametrize("key", ["simplify_tolerance", "quantize"])
 def test_infinite_tolerance_is_refused(key: str) -> None:
     refusal({"geometry_params": {key: float("inf")}})
 
 
-@pytest.mark.xfail(strict=True, reason="Any EPSG code of any kind of CRS is taken.")
 @pytest.mark.parametrize("code", [5703, 4978])
 def test_target_srid_without_horizontal_coordinates_is_refused(code: int) -> None:
     refusal({"target_srid": code})
@@ -375,7 +367,7 @@ def test_file_without_settings_changes_nothing(text: str) -> None:
     ],
 )
 def test_broken_yaml_is_refused_with_its_file(text: str) -> None:
-    with pytest.raises(SpecError, match=r"^a/_ingest\.yaml: it is not YAML: "):
+    with pytest.raises(SpecError, match=r"^a/_ingest\.yaml: it is not plain YAML: "):
         SpecLayer.from_yaml("a/_ingest.yaml", text)
 
 
@@ -385,7 +377,6 @@ def test_yaml_that_is_no_mapping_of_texts_is_refused(text: str) -> None:
         SpecLayer.from_yaml("x", text)
 
 
-@pytest.mark.xfail(strict=True, reason="PyYAML's constructors raise more than YAMLError.")
 @pytest.mark.parametrize(
     "text",
     [
@@ -402,28 +393,22 @@ def test_yaml_value_that_can_not_be_made_is_refused(text: str) -> None:
         SpecLayer.from_yaml("x", text)
 
 
-@pytest.mark.xfail(strict=True, reason="The whole expanded value goes into the message.")
-def test_message_about_a_yaml_bomb_stays_short() -> None:
-    layer = SpecLayer.from_yaml("x", f"{bomb(4)}\ntable_name: *a\n")
-    values = {"table_name": layer.values["table_name"]}
-    assert len(str(refusal(values))) < 2000
+def test_message_about_a_long_value_stays_short() -> None:
+    assert len(str(refusal({"table_name": ["x" * 100] * 1000}))) < 2000
 
 
-@pytest.mark.xfail(strict=True, reason="Aliases are expanded without a limit.")
 def test_yaml_bomb_is_refused() -> None:
     text = "render_params:\n" + "\n".join(f"  {line}" for line in bomb(5).splitlines())
     with pytest.raises(SpecError):
         resolve_vector_spec([SpecLayer.from_yaml("x", text)])
 
 
-@pytest.mark.xfail(strict=True, reason="A value that contains itself breaks the message.")
 @pytest.mark.parametrize("text", ["table_name: &a [*a]", "render_params: &a {b: *a}"])
 def test_yaml_that_contains_itself_is_refused(text: str) -> None:
     with pytest.raises(SpecError):
         resolve_vector_spec([SpecLayer.from_yaml("x", text)]).canonical()
 
 
-@pytest.mark.xfail(strict=True, reason="Bytes that are no text can't become JSON.")
 def test_binary_yaml_is_refused() -> None:
     layer = SpecLayer.from_yaml("x", "render_params: {a: !!binary //79}")
     with pytest.raises(SpecError):
@@ -525,7 +510,6 @@ def test_job_id_does_not_confuse_source_and_fingerprint() -> None:
     assert job_id("a", {}, "b") != job_id("b", {}, "a")
 
 
-@pytest.mark.xfail(strict=True, reason="A file name that is no UTF-8 can't be encoded.")
 def test_job_id_takes_a_name_that_is_no_utf8() -> None:
     assert len(job_id(b"bronze/\xff.gpkg".decode(errors="surrogateescape"), {}, "f")) == 64
 
@@ -561,7 +545,7 @@ def test_source_ref_comes_back_as_the_same_key() -> None:
 
 @pytest.mark.parametrize("key", ["", "bronze", "bronze/", "/roads.gpkg", "bronze/folder/", "/"])
 def test_key_that_names_no_blob_is_refused(key: str) -> None:
-    with pytest.raises(SpecError, match="does not name a blob.*CONTAINER/PATH") as caught:
+    with pytest.raises(SpecError, match=r"does not name a blob.*CONTAINER/PATH") as caught:
         SourceRef.parse(key)
     assert caught.value.thing == f"partition key '{key}'"
 
@@ -617,7 +601,7 @@ def test_json_schema_requires_no_key() -> None:
 
 def test_json_schema_patterns_are_legal() -> None:
     patterns = [schema["pattern"] for schema in schemas_in(SCHEMA) if "pattern" in schema]
-    assert patterns == [r"^[\w.-]+$"]
+    assert patterns == [r"^[A-Za-z0-9_.-]+$"]
     assert re.compile(patterns[0])
 
 

@@ -1,0 +1,90 @@
+"""Reading well-known binary without making geometries of it: types and emptiness, in bulk.
+
+Byte order, type codes and counts as in OGC 06-103r4 (8.2); Z and M as ISO's +1000s or as EWKB's
+high bits.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+FAMILIES = ("Point", "LineString", "Polygon", "GeometryCollection")
+"""Kinds of geometry, each with its Multi type; the position is the family's number."""
+CURVES = range(8, 15)
+"""Types of curves and of surfaces made of curves."""
+_FAMILY_OF_TYPE = np.array([-1, 0, 1, 2, 0, 1, 2, 3], dtype=np.int8)
+_HEADER = 9
+"""Bytes of byte order, type, and the count of parts (or the first half of a point's x)."""
+
+
+def wkb_types(wkb: pa.Array) -> npt.NDArray[np.int64]:
+    """WKB type of each geometry without Z and M (1 point … 7 collection), -1 for null."""
+    types = np.full(len(wkb), -1, dtype=np.int64)
+    headers = _Headers.of(wkb)
+    types[headers.rows] = headers.types()
+    return types
+
+
+def wkb_families(wkb: pa.Array) -> npt.NDArray[np.int8]:
+    """Family of each geometry: a position in `FAMILIES`; -1 for null, empty and unknown types."""
+    families = np.full(len(wkb), -1, dtype=np.int8)
+    headers = _Headers.of(wkb)
+    types = headers.types()
+    known = (types > 0) & (types < len(_FAMILY_OF_TYPE)) & ~headers.empty(types)
+    families[headers.rows[known]] = _FAMILY_OF_TYPE[types[known]]
+    return families
+
+
+@dataclass(frozen=True)
+class _Headers:
+    """Rows of an array that are long enough to be a geometry, and where each starts in `data`."""
+
+    rows: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    data: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, wkb: pa.Array) -> "_Headers":
+        rows = np.flatnonzero(wkb.is_valid().to_numpy(zero_copy_only=False))
+        _, offsets_buffer, data_buffer = wkb.buffers()
+        if not len(rows) or data_buffer is None:
+            return cls(rows[:0], rows[:0], np.zeros(0, dtype=np.uint8))
+        offset_type = np.int64 if pa.types.is_large_binary(wkb.type) else np.int32
+        offsets: npt.NDArray[Any] = np.frombuffer(offsets_buffer, offset_type)
+        offsets = offsets[wkb.offset : wkb.offset + len(wkb) + 1].astype(np.int64)
+        rows = rows[(offsets[1:] - offsets[:-1])[rows] >= _HEADER]
+        return cls(rows, offsets[:-1][rows], np.frombuffer(data_buffer, np.uint8))
+
+    def types(self) -> npt.NDArray[np.int64]:
+        """Base type of each row."""
+        return (self._integers(1) & 0x0FFFFFFF) % 1000
+
+    def empty(self, types: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Whether each row has no parts; an empty point has NaN as its x."""
+        empty: npt.NDArray[np.bool_] = (types != 1) & (self._integers(5) == 0)
+        points = np.flatnonzero(types == 1)
+        if len(points):
+            octets = self._octets(points, 5, 8)
+            little = self.data[self.starts[points]] == 1
+            x = np.where(little, octets.view("<f8")[:, 0], octets.view(">f8")[:, 0])
+            empty[points] = np.isnan(x)
+        return empty
+
+    def _octets(
+        self, positions: npt.NDArray[np.int64], start: int, count: int
+    ) -> npt.NDArray[np.uint8]:
+        where = self.starts[positions][:, None] + np.arange(start, start + count)
+        octets: npt.NDArray[np.uint8] = self.data[np.minimum(where, len(self.data) - 1)]
+        return octets
+
+    def _integers(self, start: int) -> npt.NDArray[np.int64]:
+        """Unsigned 32-bit integers at a position, in each row's own byte order."""
+        octets = self._octets(np.arange(len(self.rows)), start, 4)
+        little = self.data[self.starts] == 1
+        values: npt.NDArray[np.int64] = np.where(
+            little, octets.view("<u4")[:, 0], octets.view(">u4")[:, 0]
+        ).astype(np.int64)
+        return values
