@@ -64,6 +64,13 @@ def _unreachable(error: sa.exc.OperationalError) -> StackError:
     return StackError("database", said.rstrip("."), remedy)
 
 
+def _require_database(settings: Settings) -> None:
+    """Connect once: Dagster itself would try for long, and say it at length."""
+    from geo_etl.resources.postgis import engine_for
+
+    engine_for(settings.database()).connect().close()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="geo-etl")
 def main() -> None:
@@ -271,13 +278,11 @@ def _ingest(given: str, overrides: dict[str, Any], force: bool) -> dict[str, Any
     from geo_etl.jobs.launch import RunFailedError, find_source, run_ingest
     from geo_etl.resources.blob_storage import open_storage
     from geo_etl.resources.local_blobs import LocalBlobs
-    from geo_etl.resources.postgis import engine_for
     from geo_etl.resources.sources import resolve_spec
     from geo_etl.stack.dagster_instance import open_instance
 
     settings = get_settings()
-    with engine_for(settings.database()).connect():
-        pass  # before anything is copied: is there a database?
+    _require_database(settings)  # before anything is copied
     storage = open_storage(settings.storage_url)
     root = storage.root if isinstance(storage, LocalBlobs) else None
     source = find_source(storage, given, settings.bronze_container, root)
@@ -359,6 +364,7 @@ def jobs(limit: int, status: str | None, as_json: bool) -> None:
     from geo_etl.jobs.views import list_jobs
     from geo_etl.stack.dagster_instance import open_instance
 
+    _require_database(get_settings())
     with open_instance() as instance:
         views = list_jobs(instance, limit, status)
     if as_json:
@@ -390,6 +396,7 @@ def tasks(job: str, as_json: bool) -> None:
     from geo_etl.jobs.views import average_by_stage, find_job, list_tasks
     from geo_etl.stack.dagster_instance import open_instance
 
+    _require_database(get_settings())
     with open_instance() as instance:
         view = find_job(instance, job)
         found = list_tasks(instance, view.run_id)

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
+SCRATCH = Path("/var/tmp")
+"""Where PostgreSQL may be: its user can enter it, and it is no memory disk."""
 SHARED = Path(os.environ.get("GEO_ETL_TEST_DATA", PROJECT.parent / "shared" / "data"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Not pytest's own folder: PostgreSQL's user has to be able to enter it.
-    home = tempfile.mkdtemp(prefix="geo_etl-test-", dir="/var/tmp")
+    home = tempfile.mkdtemp(prefix="geo_etl-test-", dir=SCRATCH)
     Path(home).chmod(0o755)
     os.environ["GEO_ETL_HOME"] = home
     for name in ("GEO_ETL_DATABASE_URL", "GEO_ETL_BLOB_URL", "GEO_ETL_FEATURES_URL"):

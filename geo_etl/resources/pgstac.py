@@ -57,10 +57,13 @@ def get_item(connection: sa.Connection, collection_id: str, item_id: str) -> dic
 def delete_item(connection: sa.Connection, collection_id: str, item_id: str) -> None:
     """Remove an item; none there is fine."""
     if get_item(connection, collection_id, item_id) is not None:
+        # pgSTAC's function finds its tables only by the search path.
+        connection.execute(sa.text("SET LOCAL search_path = pgstac, public"))
         connection.execute(
             sa.text("SELECT pgstac.delete_item(:item, :collection)"),
             {"item": item_id, "collection": collection_id},
         )
+        connection.execute(sa.text("RESET search_path"))
 
 
 def _same(found: dict[str, Any] | None, item: dict[str, Any]) -> bool:
