@@ -18,6 +18,7 @@ from rich.table import Table
 
 from geo_etl import __version__
 from geo_etl.errors import GeoEtlError, StackError
+from geo_etl.preload import start_forkserver
 from geo_etl.settings import Settings, export_home, get_settings
 
 WIDE = 200
@@ -156,6 +157,7 @@ def demo() -> None:
 
     settings = get_settings()
     start_stack(settings)
+    start_forkserver()
     url = server.serve_detached(settings, None)
     if demo_is_done(settings):
         out.print("The demo is done already; its data is published.")
@@ -238,6 +240,7 @@ def spec(schema: bool, source: str | None) -> None:
 def ingest(source: str, settings_: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Ingest a local FILE (put into bronze first) or a blob CONTAINER/PATH, start to end."""
     overrides = _overrides(settings_)
+    start_forkserver()
     try:
         result = _ingest(source, overrides, force)
     except _JobFailedError as failed:

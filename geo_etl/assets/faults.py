@@ -15,7 +15,6 @@ A dead worker process is none of these: run monitoring and run retries take care
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
 from dagster import Backoff, Failure, Jitter, MetadataValue, RetryPolicy
 
 from geo_etl.errors import GeoEtlError
@@ -29,11 +28,18 @@ _THROTTLED = frozenset([408, 429, 500, 502, 503, 504])
 
 def is_transient(error: BaseException) -> bool:
     """Whether trying again may help."""
+    if type(error).__module__.startswith("azure."):
+        return _is_azure_transient(error)
+    return isinstance(error, ConnectionError | TimeoutError) or is_database_transient(error)
+
+
+def _is_azure_transient(error: BaseException) -> bool:
+    # Imported here: the SDK is there only where Azure is used, and slow to import.
+    from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
+
     if isinstance(error, HttpResponseError):
         return error.status_code in _THROTTLED
-    return isinstance(
-        error, ServiceRequestError | ServiceResponseError | ConnectionError | TimeoutError
-    ) or is_database_transient(error)
+    return isinstance(error, ServiceRequestError | ServiceResponseError)
 
 
 @contextmanager

@@ -35,7 +35,6 @@ from geo_etl.assets.liveness import HOST, HOST_TAG
 from geo_etl.catalog.vectors import TableFacts, vector_collection, vector_item
 from geo_etl.errors import ConservationError, SpecError
 from geo_etl.partitions import vector_sources
-from geo_etl.report.picture import map_picture
 from geo_etl.report.result import StacReference, Stage, Summary, VectorResult
 from geo_etl.resources import pgstac
 from geo_etl.resources.blob_storage import BlobStorageResource
@@ -241,6 +240,8 @@ def verify(
     postgis: PostGISResource,
     serving: ServingResource,
 ) -> Iterator[Output[Any]]:
+    from geo_etl.report.picture import map_picture  # with pandas and matplotlib: only here
+
     with op_faults():
         clock = Clock()
         order = manifest.order

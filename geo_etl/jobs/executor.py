@@ -1,25 +1,9 @@
-"""How the steps of a run are executed.
-
-A step in a freshly spawned process pays 3 s of imports. A forkserver that has imported
-everything once pays them once a run: each step is a fork of it. The list names what the
-definitions import, and what Dagster imports lazily in every step.
-"""
+"""How the steps of a run are executed: several at once, as forks of one prepared process."""
 
 from dagster import multiprocess_executor
 
+from geo_etl.preload import PRELOAD
 from geo_etl.settings import get_settings
-
-PRELOAD = [
-    "dagster._core.executor.multiprocess",
-    "dagster._core.executor.child_process_executor",
-    "dagster._core.execution.api",
-    "dagster._core.storage.fs_io_manager",
-    "dagster._cli",
-    "dagster_postgres",
-    "matplotlib.backends.backend_agg",
-    "geo_etl.stack.dagster_instance",
-    "geo_etl.definitions",
-]
 
 forkserver_executor = multiprocess_executor.configured(
     {

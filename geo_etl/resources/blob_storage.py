@@ -7,7 +7,6 @@ from urllib.parse import unquote, urlsplit
 from dagster import ConfigurableResource
 
 from geo_etl.errors import StorageError
-from geo_etl.resources.azure_blobs import AzureBlobs
 from geo_etl.resources.blobs import BlobStorage
 from geo_etl.resources.local_blobs import LocalBlobs
 
@@ -23,6 +22,8 @@ def open_storage(url: str) -> BlobStorage:
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
         return LocalBlobs(Path(unquote(parts.path)))
     if parts.scheme == "az" and parts.netloc and parts.path in ("", "/"):
+        from geo_etl.resources.azure_blobs import AzureBlobs  # half a second, if needed at all
+
         return AzureBlobs(parts.netloc)
     raise StorageError(
         f"GEO_ETL_BLOB_URL '{url}'", "it names no storage", "Use file:///FOLDER or az://ACCOUNT."

@@ -6,7 +6,7 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from dagster import DagsterInstance
 from dagster._core.instance.ref import InstanceRef
@@ -26,7 +26,10 @@ def dagster_database_url(url: str) -> str:
 
     SQLAlchemy 2.1 takes `postgresql://` for psycopg 3, on which dagster-postgres fails.
     """
-    query = urlencode({"options": f"-csearch_path={SCHEMA}", "application_name": "dagster"})
+    # A run writes a hundred events, each a transaction. If the server crashes, the last half
+    # second of them may be lost; what is published does not depend on them.
+    options = f"-csearch_path={SCHEMA} -csynchronous_commit=off"
+    query = urlencode({"options": options, "application_name": "dagster"}, quote_via=quote)
     joint = "&" if "?" in url else "?"
     return url.replace("postgresql://", "postgresql+psycopg2://", 1) + joint + query
 

@@ -8,9 +8,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import adbc_driver_postgresql.dbapi as adbc
 import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
@@ -21,6 +20,9 @@ from geo_etl.vector.attributes import Column, encode_attributes
 from geo_etl.vector.chunk import Chunk
 from geo_etl.vector.geometry import GeometryPlan, Prepared, prepare
 from geo_etl.vector.source import FID, GEOMETRY
+
+if TYPE_CHECKING:
+    import adbc_driver_postgresql.dbapi as adbc
 
 GID = "gid"
 GEOM = "geom"
@@ -187,6 +189,8 @@ def load_chunk(
     Returns:
         The counts; those of the first time when the chunk is loaded already.
     """
+    import adbc_driver_postgresql.dbapi as adbc  # with pyarrow.dataset: only where rows are copied
+
     with adbc.connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO geo_etl.chunk (load_id, index, loaded, dropped, quarantined, repaired,"
@@ -213,7 +217,7 @@ def load_chunk(
     return counts
 
 
-def _recorded(cursor: adbc.Cursor, load: Load, chunk: Chunk) -> ChunkCounts:
+def _recorded(cursor: "adbc.Cursor", load: Load, chunk: Chunk) -> ChunkCounts:
     cursor.execute(
         "SELECT loaded, dropped, quarantined, repaired, had_z, without_nul FROM geo_etl.chunk"
         " WHERE load_id = $1 AND index = $2",
@@ -244,7 +248,7 @@ _QUARANTINED = pa.schema(
 
 
 def _insert(
-    cursor: adbc.Cursor, table: str, load: Load, rows: list[dict[str, Any]], schema: pa.Schema
+    cursor: "adbc.Cursor", table: str, load: Load, rows: list[dict[str, Any]], schema: pa.Schema
 ) -> None:
     if rows:
         data = pa.Table.from_pylist(rows, schema=schema)
