@@ -1,7 +1,8 @@
 """Vectors: geo_etl against ogr2ogr, on the same server, one after the other.
 
 Both read the same GeoPackage (EPSG:32633), repair, reproject to EPSG:4326, promote to
-MultiPolygon, copy and index. The whole job is `geo-etl ingest` from the command line to its
+MultiPolygon, copy and index. ogr2ogr runs twice, with COPY and with the INSERTs that it falls back
+to when the table exists already. The whole job is `geo-etl ingest` from the command line to its
 end, catalogue and checks included; the data path is the same verbs without Dagster.
 """
 
@@ -21,6 +22,7 @@ from benchmarks.stack import FOLDER, GEO_ETL, Measured, Stack, measure
 
 COUNT = int(os.environ.get("GEO_ETL_BENCH_FEATURES", "500000"))
 REPEATS = 3
+OGR2OGR = "ogr2ogr -makevalid, COPY, index"
 
 
 def run(stack: Stack) -> None:
@@ -29,7 +31,8 @@ def run(stack: Stack) -> None:
         print(f"Making {COUNT:,} parcels …", flush=True)
         write_parcels(path, COUNT)
     peers = {
-        "ogr2ogr -makevalid, COPY, index": lambda: _ogr2ogr(stack, path),
+        OGR2OGR: lambda: _ogr2ogr(stack, path, copy="YES"),
+        "ogr2ogr -makevalid, INSERT, index": lambda: _ogr2ogr(stack, path, copy="NO"),
         "geo_etl, whole job": lambda: _whole_job(path),
         "geo_etl, data path": lambda: _data_path(path),
     }
@@ -41,7 +44,7 @@ def run(stack: Stack) -> None:
             measured = peer()
             if name not in best or measured.seconds < best[name].seconds:
                 best[name] = measured
-    reference = best["ogr2ogr -makevalid, COPY, index"].seconds
+    reference = best[OGR2OGR].seconds
     print(f"{COUNT:,} polygons, {os.cpu_count()} cores; the best of {REPEATS} (ogr2ogr: of 1)\n")
     print("| | seconds | times as fast as ogr2ogr | peak memory of a process |")
     print("|---|---|---|---|")
@@ -50,14 +53,14 @@ def run(stack: Stack) -> None:
         print(f"| {name} | {measured.seconds:.1f} | {ratio:.1f} | {peak:.0f} MB |")
 
 
-def _ogr2ogr(stack: Stack, path: Path) -> Measured:
+def _ogr2ogr(stack: Stack, path: Path, copy: str) -> Measured:
     if shutil.which("ogr2ogr") is None:
         sys.exit("The benchmark compares with ogr2ogr: install gdal-bin.")
     return measure(
         ["ogr2ogr", "-f", "PostgreSQL", f"PG:{stack.url}", str(path), "-nln", "public.ogr_parcels"]
         + ["-overwrite", "-makevalid", "-t_srs", "EPSG:4326", "-nlt", "PROMOTE_TO_MULTI"]
         + ["-lco", "GEOMETRY_NAME=geom", "-lco", "SPATIAL_INDEX=GIST"]
-        + ["--config", "PG_USE_COPY", "YES"]
+        + ["--config", "PG_USE_COPY", copy]
     )
 
 
@@ -71,7 +74,9 @@ def _whole_job(path: Path) -> Measured:
 
 
 def _data_path(path: Path) -> Measured:
-    return measure([sys.executable, "-m", "benchmarks.vector_load", str(path)])
+    measured = measure([sys.executable, "-m", "benchmarks.vector_load", str(path)])
+    print(measured.stdout.strip(), flush=True)
+    return measured
 
 
 def data_path(path: Path) -> None:
@@ -112,10 +117,10 @@ def data_path(path: Path) -> None:
     account = ingest.settle(manifest, engine)
     ingest.publish(manifest, account, engine, write_item=lambda _: None)
     delete_below(blobs, "work", "bench/")
+    ended = time.monotonic()
     print(
-        f"plan {planned - clock:.1f} s, load {loaded - planned:.1f} s, "
-        f"publish {time.monotonic() - loaded:.1f} s",
-        file=sys.stderr,
+        f"data path {ended - clock:.1f} s after imports: plan {planned - clock:.1f} s, "
+        f"load {loaded - planned:.1f} s, publish {ended - loaded:.1f} s"
     )
 
 

@@ -6,7 +6,7 @@ EWKB. What can't go into the table is handed back with its reason; nothing disap
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -19,6 +19,7 @@ from pyproj.transformer import TransformerGroup
 from shapely import GeometryType
 from shapely.errors import GEOSException
 
+from geo_etl.vector.flat import Plain, plain_geometries, write_ewkb
 from geo_etl.vector.wkb import CURVES, wkb_types
 
 Geometries = npt.NDArray[np.object_]
@@ -95,9 +96,74 @@ class Prepared:
 def prepare(wkb: pa.Array, plan: GeometryPlan) -> Prepared:
     """Take one batch of WKB through every step.
 
+    Plain geometries take the short way on flat arrays; the rest become geometry objects.
+
     Args:
         wkb: binary array of n geometries, null where a feature has none.
     """
+    if plan.simplify_tolerance is not None or plan.quantize is not None:
+        return _prepare_objects(wkb, np.arange(len(wkb)), plan)
+    plain = plain_geometries(wkb, plan.geometry_type)
+    if not len(plain.rows):
+        return _prepare_objects(wkb, np.arange(len(wkb)), plan)
+    fast = _prepare_plain(plain, plan)
+    if len(plain.rows) == len(wkb):
+        return fast
+    others = np.ones(len(wkb), dtype=bool)
+    others[plain.rows] = False
+    return _merge(fast, _prepare_objects(wkb, np.flatnonzero(others), plan))
+
+
+def _prepare_plain(plain: Plain, plan: GeometryPlan) -> Prepared:
+    refusals: list[Refusal] = []
+    if plan.source_crs is not None:
+        x, y = transformer(plan.source_crs, plan.target_srid).transform(*plain.coordinates.T)
+        plain = replace(plain, coordinates=np.column_stack([x, y]))
+        placed = np.logical_and.reduceat(_is_placed(x, y), plain.starts())
+        refusals = [Refusal(int(row), _no_place(plan)) for row in plain.rows[~placed]]
+        plain = plain.only(placed)
+    bounds = np.full(4, np.nan)
+    if len(plain.rows):
+        bounds = np.concatenate([plain.coordinates.min(axis=0), plain.coordinates.max(axis=0)])
+    return Prepared(
+        ewkb=write_ewkb(plain, plan.target_srid),
+        rows=plain.rows,
+        dropped=0,
+        bounds=bounds,
+        refusals=refusals,
+    )
+
+
+def _merge(one: Prepared, other: Prepared) -> Prepared:
+    """Two parts of a batch as one, rows in order."""
+    rows = np.concatenate([one.rows, other.rows])
+    order = np.argsort(rows, kind="stable")
+    low = np.fmin(one.bounds[:2], other.bounds[:2])
+    high = np.fmax(one.bounds[2:], other.bounds[2:])
+    return Prepared(
+        ewkb=pa.concat_arrays([one.ewkb, other.ewkb]).take(pa.array(order)),
+        rows=rows[order],
+        dropped=one.dropped + other.dropped,
+        bounds=np.concatenate([low, high]),
+        had_z=one.had_z + other.had_z,
+        repairs=one.repairs + other.repairs,
+        refusals=one.refusals + other.refusals,
+    )
+
+
+def _is_placed(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Whether transformed points are somewhere on Earth (NaN and infinity are not)."""
+    placed: npt.NDArray[np.bool_] = (np.abs(x) < FARTHEST) & (np.abs(y) < FARTHEST)
+    return placed
+
+
+def _no_place(plan: GeometryPlan) -> str:
+    return f"its coordinates have no place in EPSG:{plan.target_srid}"
+
+
+def _prepare_objects(wkb: pa.Array, rows: npt.NDArray[np.int64], plan: GeometryPlan) -> Prepared:
+    """The long way, by geometry objects, for some rows of a batch."""
+    wkb = wkb.take(pa.array(rows))
     raw = wkb.to_numpy(zero_copy_only=False)
     curves = np.isin(wkb_types(wkb), CURVES)
     if curves.any():
@@ -105,7 +171,7 @@ def prepare(wkb: pa.Array, plan: GeometryPlan) -> Prepared:
     with np.errstate(invalid="ignore"):  # NaN coordinates are looked for below
         geometries: Geometries = shapely.from_wkb(raw, on_invalid="ignore")
     present = ~wkb.is_null().to_numpy(zero_copy_only=False)
-    state = _State(geometries, np.flatnonzero(present))
+    state = _State(geometries[present], rows[present])
     state.refuse(shapely.is_missing(state.current), lambda _: "its geometry is unreadable")
     filled = ~shapely.is_empty(state.current)
     dropped = len(raw) - int(filled.sum()) - len(state.refusals)
@@ -123,16 +189,12 @@ def prepare(wkb: pa.Array, plan: GeometryPlan) -> Prepared:
     _generalise(state, plan)
     _promote(state, plan)
     refused = {refusal.row for refusal in state.refusals}
+    with_srid = shapely.set_srid(state.current, plan.target_srid)
     return Prepared(
         ewkb=pa.array(
-            shapely.to_wkb(
-                shapely.set_srid(state.current, plan.target_srid),
-                include_srid=True,
-                flavor="extended",
-            ),
-            type=pa.binary(),
+            shapely.to_wkb(with_srid, include_srid=True, flavor="extended"), type=pa.binary()
         ),
-        rows=state.rows.astype(np.int64),
+        rows=state.rows,
         dropped=dropped,
         bounds=_total_bounds(state.current),
         had_z=had_z,
@@ -151,9 +213,9 @@ def _total_bounds(geometries: Geometries) -> npt.NDArray[np.float64]:
 class _State:
     """Geometries still on their way, and the rows of the batch they belong to."""
 
-    def __init__(self, geometries: Geometries, rows: npt.NDArray[np.intp]) -> None:
+    def __init__(self, geometries: Geometries, rows: npt.NDArray[np.int64]) -> None:
         self.rows = rows
-        self.current = geometries[rows]
+        self.current = geometries
         self.refusals: list[Refusal] = []
 
     def keep(self, mask: npt.NDArray[np.bool_]) -> None:
@@ -234,11 +296,11 @@ def _reproject(state: _State, plan: GeometryPlan) -> None:
     transform = transformer(plan.source_crs, plan.target_srid)
     coordinates, owners = shapely.get_coordinates(state.current, return_index=True)
     x, y = transform.transform(coordinates[:, 0], coordinates[:, 1])
-    placed = (np.abs(x) < FARTHEST) & (np.abs(y) < FARTHEST)
+    placed = _is_placed(x, y)
     lost = np.zeros(len(state.current), dtype=bool)
     lost[owners[~placed]] = True
     state.current = shapely.set_coordinates(state.current.copy(), np.column_stack([x, y]))
-    state.refuse(lost, lambda _: f"its coordinates have no place in EPSG:{plan.target_srid}")
+    state.refuse(lost, lambda _: _no_place(plan))
 
 
 def _not_finite(geometries: Geometries) -> npt.NDArray[np.bool_]:

@@ -23,7 +23,7 @@ _HEADER = 9
 def wkb_types(wkb: pa.Array) -> npt.NDArray[np.int64]:
     """WKB type of each geometry without Z and M (1 point … 7 collection), -1 for null."""
     types = np.full(len(wkb), -1, dtype=np.int64)
-    headers = _Headers.of(wkb)
+    headers = Headers.of(wkb)
     types[headers.rows] = headers.types()
     return types
 
@@ -31,7 +31,7 @@ def wkb_types(wkb: pa.Array) -> npt.NDArray[np.int64]:
 def wkb_families(wkb: pa.Array) -> npt.NDArray[np.int8]:
     """Family of each geometry: a position in `FAMILIES`; -1 for null, empty and unknown types."""
     families = np.full(len(wkb), -1, dtype=np.int8)
-    headers = _Headers.of(wkb)
+    headers = Headers.of(wkb)
     types = headers.types()
     known = (types > 0) & (types < len(_FAMILY_OF_TYPE)) & ~headers.empty(types)
     families[headers.rows[known]] = _FAMILY_OF_TYPE[types[known]]
@@ -39,24 +39,43 @@ def wkb_families(wkb: pa.Array) -> npt.NDArray[np.int8]:
 
 
 @dataclass(frozen=True)
-class _Headers:
-    """Rows of an array that are long enough to be a geometry, and where each starts in `data`."""
+class Headers:
+    """Rows of an array that are long enough to be a geometry.
+
+    Attributes:
+        rows: row in the array (n). starts, lengths: where in `data`, in bytes (n).
+    """
 
     rows: npt.NDArray[np.int64]
     starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
     data: npt.NDArray[np.uint8]
 
     @classmethod
-    def of(cls, wkb: pa.Array) -> "_Headers":
+    def of(cls, wkb: pa.Array) -> "Headers":
+        """Look into a binary array."""
         rows = np.flatnonzero(wkb.is_valid().to_numpy(zero_copy_only=False))
         _, offsets_buffer, data_buffer = wkb.buffers()
         if not len(rows) or data_buffer is None:
-            return cls(rows[:0], rows[:0], np.zeros(0, dtype=np.uint8))
+            return cls(rows[:0], rows[:0], rows[:0], np.zeros(0, dtype=np.uint8))
         offset_type = np.int64 if pa.types.is_large_binary(wkb.type) else np.int32
         offsets: npt.NDArray[Any] = np.frombuffer(offsets_buffer, offset_type)
         offsets = offsets[wkb.offset : wkb.offset + len(wkb) + 1].astype(np.int64)
-        rows = rows[(offsets[1:] - offsets[:-1])[rows] >= _HEADER]
-        return cls(rows, offsets[:-1][rows], np.frombuffer(data_buffer, np.uint8))
+        lengths = (offsets[1:] - offsets[:-1])[rows]
+        rows, lengths = rows[lengths >= _HEADER], lengths[lengths >= _HEADER]
+        return cls(rows, offsets[:-1][rows], lengths, np.frombuffer(data_buffer, np.uint8))
+
+    def codes(self) -> npt.NDArray[np.int64]:
+        """Type code of each row as it stands, with its flags; -1 for big-endian rows."""
+        little = self.data[self.starts] == 1
+        return np.where(little, self._integers(1), -1)
+
+    def little_integers(
+        self, positions: npt.NDArray[np.int64], offset: int
+    ) -> npt.NDArray[np.int64]:
+        """Little-endian unsigned 32-bit integers at an offset of some rows."""
+        octets = self._octets(positions, offset, 4)
+        return octets.view("<u4")[:, 0].astype(np.int64)
 
     def types(self) -> npt.NDArray[np.int64]:
         """Base type of each row."""
