@@ -15,7 +15,7 @@ import psutil
 
 FOLDER = Path(__file__).resolve().parents[1] / ".bench"
 GEO_ETL = [sys.executable, "-m", "geo_etl.cli"]
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
