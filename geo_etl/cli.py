@@ -153,17 +153,22 @@ def health(as_json: bool) -> None:
 def demo() -> None:
     """Set up everything, ingest a small real dataset, and show where it is served."""
     from geo_etl.stack import serve as server
-    from geo_etl.stack.demo import DEMO_FILE, demo_is_done
+    from geo_etl.stack.demo import DEMO_FILE, demo_result
 
     settings = get_settings()
     start_stack(settings)
-    start_forkserver()
     url = server.serve_detached(settings, None)
-    if demo_is_done(settings):
-        out.print("The demo is done already; its data is published.")
+    result = demo_result(settings)
+    if result is not None:
+        out.print("The demo is done already; this is what it published:")
     else:
         err.print(f"Ingesting {DEMO_FILE.name} (countries of the world, Natural Earth) …")
-    result = _ingest(str(DEMO_FILE), {}, force=False)
+        start_forkserver()
+        try:
+            result = _ingest(str(DEMO_FILE), {}, force=False)
+        except _JobFailedError as failed:
+            _complain(failed.error)
+            sys.exit(1)
     out.print(_result_table(result))
     out.print(f"\nStart page: {url}/")
     out.print("Dagster UI: .venv/bin/dagster dev, then http://127.0.0.1:3000")

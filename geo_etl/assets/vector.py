@@ -5,7 +5,6 @@ the manifest beside the chunks, and `publish` refuses unless the ledger in the d
 for every chunk of it.
 """
 
-import base64
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -14,24 +13,22 @@ from typing import Any, BinaryIO
 import sqlalchemy as sa
 from dagster import (
     AssetCheckResult,
-    AssetCheckSpec,
     Config,
     DynamicOut,
     DynamicOutput,
-    MetadataValue,
     OpExecutionContext,
     Out,
     Output,
-    TableColumn,
-    TableSchema,
     config_mapping,
     graph_asset,
     op,
 )
 from pydantic import Field
 
+from geo_etl.assets.checks import ASSET, CHECK_SPECS, CONSERVED, SERVED, conserved, served
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
 from geo_etl.assets.liveness import HOST, HOST_TAG
+from geo_etl.assets.metadata import table_metadata
 from geo_etl.catalog.vectors import TableFacts, vector_collection, vector_item
 from geo_etl.errors import ConservationError, SpecError
 from geo_etl.partitions import vector_sources
@@ -40,7 +37,7 @@ from geo_etl.resources import pgstac
 from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.blobs import delete_below
 from geo_etl.resources.postgis import PostGISResource
-from geo_etl.resources.serving import FeaturesProbe, ServingResource
+from geo_etl.resources.serving import ServingResource
 from geo_etl.resources.sources import identify, resolve_spec
 from geo_etl.spec import SourceRef, task_id
 from geo_etl.vector import ingest
@@ -49,7 +46,6 @@ from geo_etl.vector.geometry import bounds_in_wgs84
 from geo_etl.vector.ingest import Clock, Manifest, Order, PublishReport, Span, TaskReport
 from geo_etl.vector.publish import Totals
 
-ASSET = "vector_table"
 JOB_ID_TAG = "geo_etl/job_id"
 TABLE_TAG = "geo_etl/table"
 # A retry of a failed run runs all steps: Dagster's retry from failure loses mapped steps.
@@ -230,7 +226,7 @@ def _facts(manifest: Manifest, account: Totals, serving: ServingResource) -> Tab
 
 
 @op(
-    out={"result": Out(dict), "features_conserved": Out(), "features_served": Out()},
+    out={"result": Out(dict), CONSERVED: Out(), SERVED: Out()},
     retry_policy=TRANSIENT_RETRIES,
     description="Prove that what was loaded is what is stored, catalogued and served.",
 )
@@ -239,7 +235,7 @@ def verify(
     published: PublishReport | None,
     postgis: PostGISResource,
     serving: ServingResource,
-) -> Iterator[Output[Any]]:
+) -> Iterator[Output[Any] | AssetCheckResult]:
     from geo_etl.report.picture import map_picture  # with pandas and matplotlib: only here
 
     with op_faults():
@@ -261,12 +257,12 @@ def verify(
             postgis.store_result(order.target, order.job_id, result.model_dump(mode="json"))
         wkb, srid = postgis.sample(order.target, PICTURE_FEATURES)
         picture = map_picture(wkb, srid, result.table)
-    yield Output(_conserved(result, stored), "features_conserved")
-    yield Output(_served(result, probe), "features_served")
+    yield conserved(result, stored)
+    yield served(result, probe)
     yield Output(
         result.model_dump(mode="json"),
         "result",
-        metadata=_metadata(result, manifest, picture),
+        metadata=table_metadata(result, manifest, picture),
     )
 
 
@@ -316,80 +312,6 @@ def _result(
     )
 
 
-def _conserved(result: VectorResult, stored: int) -> AssetCheckResult:
-    summary = result.summary
-    accounted = summary.features_loaded + summary.features_quarantined + summary.features_dropped
-    return AssetCheckResult(
-        passed=stored == summary.features_loaded and accounted == summary.features_read,
-        description=f"{summary.features_read} read = {summary.features_loaded} loaded + "
-        f"{summary.features_quarantined} quarantined + {summary.features_dropped} dropped; "
-        f"{stored} rows in PostGIS",
-        metadata={"rows_in_postgis": stored, **summary.model_dump()},
-    )
-
-
-def _served(result: VectorResult, probe: FeaturesProbe | None) -> AssetCheckResult:
-    if probe is None:
-        return AssetCheckResult(
-            passed=True,
-            description="Skipped: no OGC API Features server is configured "
-            "(GEO_ETL_FEATURES_URL, or 'geo-etl serve').",
-            metadata={"skipped": True},
-        )
-    expected = result.summary.features_loaded
-    problem = probe.problem
-    if problem is None and probe.matched != expected:
-        problem = f"numberMatched is {probe.matched}, {expected} features were loaded"
-    if problem is None and probe.first is None:
-        problem = "no feature came back"
-    if problem is None:
-        return AssetCheckResult(
-            passed=True,
-            description=f"numberMatched {probe.matched}, first feature read",
-            metadata={"url": MetadataValue.url(probe.url), "number_matched": probe.matched or 0},
-        )
-    return AssetCheckResult(
-        passed=False,
-        description=f"{problem} ({probe.url})",
-        metadata={"url": MetadataValue.url(probe.url), "problem": problem},
-    )
-
-
-def _metadata(result: VectorResult, manifest: Manifest, picture: bytes) -> dict[str, Any]:
-    summary = result.summary
-    image = base64.b64encode(picture).decode()
-    metadata: dict[str, Any] = {
-        "dagster/row_count": summary.features_loaded,
-        "dagster/relation_identifier": result.table,
-        "repaired": summary.features_repaired,
-        "quarantined": summary.features_quarantined,
-        "dropped": summary.features_dropped,
-        "geometry_type": result.geometry_type,
-        "original_crs": result.original_crs,
-        "map": MetadataValue.md(f"![{result.table}](data:image/png;base64,{image})"),
-        "stac_item": f"{result.stac.collection_id}/{result.stac.item_id}",
-        "already_done": manifest.done,
-        "result": MetadataValue.json(result.model_dump(mode="json")),
-    }
-    if manifest.columns:
-        metadata["dagster/column_schema"] = MetadataValue.table_schema(
-            TableSchema(
-                [
-                    TableColumn(column.name, column.sql_type, column.original)
-                    for column in manifest.columns
-                ]
-            )
-        )
-    if result.stac.bbox is not None:
-        metadata["bbox"] = MetadataValue.json(list(result.stac.bbox))
-    if result.warnings:
-        metadata["warnings"] = MetadataValue.md("\n".join(f"- {w}" for w in result.warnings))
-    for name, url in (("features", result.ogc_features_url), ("viewer", result.viewer_url)):
-        if url is not None:
-            metadata[name] = MetadataValue.url(url)
-    return metadata
-
-
 @config_mapping
 def _plan_config(config: IngestConfig) -> dict[str, Any]:
     return {"plan": {"config": {"spec": config.spec, "force": config.force}}}
@@ -402,26 +324,15 @@ def _plan_config(config: IngestConfig) -> dict[str, Any]:
     group_name="vector",
     kinds={"postgres", "geojson"},
     description="One vector source of bronze, published as a PostGIS table with its STAC item.",
-    check_specs=[
-        AssetCheckSpec(
-            "features_conserved",
-            asset=ASSET,
-            description="Features read = loaded + quarantined + dropped, and loaded = rows stored.",
-        ),
-        AssetCheckSpec(
-            "features_served",
-            asset=ASSET,
-            description="OGC API Features serves as many features as were loaded.",
-        ),
-    ],
+    check_specs=CHECK_SPECS,
 )
 def vector_table() -> Any:
     manifest, chunks = plan()
     tasks = chunks.map(lambda chunk: load(manifest, chunk))
     published = publish(manifest, tasks.collect())
-    result, conserved, served = verify(manifest, published)
+    result, is_conserved, is_served = verify(manifest, published)
     return {
         "result": result,
-        "vector_table_features_conserved": conserved,
-        "vector_table_features_served": served,
+        f"{ASSET}_{CONSERVED}": is_conserved,
+        f"{ASSET}_{SERVED}": is_served,
     }

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from geo_etl.resources.serving import ServingResource
 from geo_etl_tests.conftest import failure_of
 from geo_etl_tests.made import squares, write
 
@@ -309,3 +310,61 @@ def test_the_item_is_in_the_catalogue_as_the_table_is(
     assert item["properties"]["geo_etl:job_id"] == result["job_id"]
     assert item["bbox"] == pytest.approx(result["stac"]["bbox"])
     assert [c["name"] for c in item["properties"]["table:columns"]] == ["gid", "fid", "n", "geom"]
+
+
+def evaluations(result: Any) -> dict[str, Any]:
+    return {
+        event.asset_check_evaluation_data.check_name: event.asset_check_evaluation_data
+        for event in result.all_events
+        if event.event_type_value == "ASSET_CHECK_EVALUATION"
+    }
+
+
+def test_both_checks_are_evaluated(run_job: Any, deliver: Any, tmp_path: Path, unique: str) -> None:
+    source = deliver(write(tmp_path / "a.gpkg", squares(3)))
+
+    found = evaluations(run_job(source, table_name=unique))
+
+    assert {name: check.passed for name, check in found.items()} == {
+        "features_conserved": True,
+        "features_served": True,
+    }
+    said = found["features_conserved"].description
+    assert said.startswith(f"{source}: 3 read = 3 loaded + 0 quarantined + 0 dropped")
+
+
+def test_serving_that_is_not_configured_is_skipped_and_said(
+    run_job: Any, deliver: Any, tmp_path: Path, unique: str
+) -> None:
+    source = deliver(write(tmp_path / "a.gpkg", squares(3)))
+
+    found = evaluations(run_job(source, resources={"serving": Unserved()}, table_name=unique))
+
+    assert found["features_served"].passed
+    assert (
+        ": skipped, no OGC API Features server is configured"
+        in found["features_served"].description
+    )
+
+
+def test_serving_that_fails_is_a_failed_check_with_the_url_and_the_answer(
+    run_job: Any, deliver: Any, tmp_path: Path, unique: str
+) -> None:
+    source = deliver(write(tmp_path / "a.gpkg", squares(3)))
+    nobody = ServingResource(features_url="http://127.0.0.1:9/features")
+
+    result = run_job(source, resources={"serving": nobody}, table_name=unique)
+
+    assert result.success
+    check = evaluations(result)["features_served"]
+    assert not check.passed
+    assert f"{source}: no answer" in check.description
+    assert f"http://127.0.0.1:9/features/collections/geo.{unique}/items" in check.description
+
+
+class Unserved(ServingResource):
+    """Where no server is, whatever runs beside the tests."""
+
+    @property
+    def features_root(self) -> str | None:
+        return None

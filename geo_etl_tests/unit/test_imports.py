@@ -24,7 +24,7 @@ LINES = [
     ["errors"],
 ]
 # Read by every part that knows Dagster or the environment.
-SHARED = {"settings", "partitions", "errors", ""}
+SHARED = {"settings", "partitions", "preload", "errors", ""}
 
 
 @cache
