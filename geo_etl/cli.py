@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any
 
 import click
+import psycopg
 import sqlalchemy as sa
 import yaml
 from rich.console import Console
@@ -48,15 +49,15 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except GeoEtlError as error:
             _complain(error)
             sys.exit(2)
-        except sa.exc.OperationalError as error:
-            _complain(_unreachable(error))
+        except (sa.exc.DBAPIError, psycopg.Error) as error:
+            _complain(_database_error(error))
             sys.exit(2)
 
     return wrapped
 
 
-def _unreachable(error: sa.exc.OperationalError) -> StackError:
-    said = str(error.orig).strip().splitlines()[0]
+def _database_error(error: sa.exc.DBAPIError | psycopg.Error) -> StackError:
+    said = str(getattr(error, "orig", error)).strip().splitlines()[0]
     remedy = (
         "Start it with 'geo-etl up'."
         if get_settings().is_private_database
@@ -307,9 +308,11 @@ class _Progress:
 
     def __init__(self) -> None:
         self._started: dict[str, float] = {}
-        self._tasks = 0
 
     def __call__(self, step: str, what: str) -> None:
+        if step.startswith("check "):
+            err.print(f"[red]Failed:[/red] {_plain(step)}")
+            return
         if what == "start":
             self._started[step] = time.monotonic()
             return
@@ -364,7 +367,10 @@ def _result_table(result: dict[str, Any]) -> Table:
 
 @main.command()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1))
-@click.option("--status", help="Only these: success, failure, started, queued, canceled.")
+@click.option(
+    "--status",
+    type=click.Choice(["queued", "started", "success", "failure", "canceling", "canceled"]),
+)
 @click.option("--json", "as_json", is_flag=True)
 @command
 def jobs(limit: int, status: str | None, as_json: bool) -> None:

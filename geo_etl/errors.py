@@ -56,3 +56,7 @@ class StorageError(GeoEtlError):
 
 class StackError(GeoEtlError):
     """A part of the stack (PostgreSQL, a server) is missing or not running."""
+
+
+class TransientError(Exception):
+    """Something that may go well if it is tried again. Not a `GeoEtlError`: those are final."""

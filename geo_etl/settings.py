@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from geo_etl.errors import StackError
+from geo_etl.errors import SpecError, StackError
 
 
 class Settings(BaseSettings):
@@ -27,8 +27,6 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="`postgresql://…`, an existing server")
     pg_port: int | None = Field(None, description="Port of the private PostgreSQL", gt=0, lt=65536)
     features_url: str | None = Field(None, description="Root of OGC API Features (tipg)")
-    stac_url: str | None = Field(None, description="Root of the STAC API")
-    tiles_url: str | None = Field(None, description="Root of the tile server")
     bronze_container: str = "bronze"
     work_container: str = "work"
     max_concurrent: int | None = Field(None, description="Steps of one run at a time", gt=0)
@@ -42,6 +40,18 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return None
+        text = url.get_secret_value()
+        if text.startswith("postgres://"):
+            text = text.replace("postgres://", "postgresql://", 1)
+        if not text.startswith("postgresql://"):
+            raise ValueError("must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        return SecretStr(text)
 
     @property
     def storage_url(self) -> str:
@@ -92,8 +102,18 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 @cache
 def get_settings() -> Settings:
-    """The settings of this process."""
-    return Settings()
+    """The settings of this process.
+
+    Raises:
+        SpecError: a variable's value is not usable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = f"GEO_ETL_{str(first['loc'][0]).upper()}"
+        said = first["msg"].removeprefix("Value error, ")
+        raise SpecError(name, f"its value is not usable: {said}", "Correct the variable.") from None
 
 
 def export_for_servers(url: str) -> None:

@@ -1,17 +1,24 @@
 """The asset checks of a vector table: what was loaded is stored, and is served."""
 
+from typing import Any
+
 from dagster import AssetCheckResult, AssetCheckSpec, MetadataValue
 
 from geo_etl.report.result import VectorResult
 from geo_etl.resources.serving import FeaturesProbe
 
 ASSET = "vector_table"
-CONSERVED, SERVED = "features_conserved", "features_served"
+CONSERVED, CATALOGUED, SERVED = "features_conserved", "catalogued", "features_served"
 CHECK_SPECS = [
     AssetCheckSpec(
         CONSERVED,
         asset=ASSET,
         description="Features read = loaded + quarantined + dropped, and loaded = rows stored.",
+    ),
+    AssetCheckSpec(
+        CATALOGUED,
+        asset=ASSET,
+        description="The STAC item reads back, with as many rows as were loaded.",
     ),
     AssetCheckSpec(
         SERVED,
@@ -38,6 +45,25 @@ def conserved(result: VectorResult, stored: int) -> AssetCheckResult:
         f"{summary.features_dropped} dropped; "
         f"{stored} rows in PostGIS",
         metadata={"rows_in_postgis": stored, **summary.model_dump()},
+    )
+
+
+def catalogued(result: VectorResult, item: dict[str, Any] | None) -> AssetCheckResult:
+    """The catalogue holds the item of this very job.
+
+    Args:
+        item: as pgSTAC gives it back; None when it has none.
+    """
+    name = f"{result.stac.collection_id}/{result.stac.item_id}"
+    properties = item["properties"] if item is not None else {}
+    rows, job_id = properties.get("table:row_count"), properties.get("geo_etl:job_id")
+    said = f"STAC item {name} has {rows} rows" if item is not None else f"no STAC item {name}"
+    return AssetCheckResult(
+        asset_key=ASSET,
+        check_name=CATALOGUED,
+        passed=rows == result.summary.features_loaded and job_id == result.job_id,
+        description=f"{result.source}: {said}",
+        metadata={"item": name},
     )
 
 

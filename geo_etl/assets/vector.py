@@ -25,12 +25,21 @@ from dagster import (
 )
 from pydantic import Field
 
-from geo_etl.assets.checks import ASSET, CHECK_SPECS, CONSERVED, SERVED, conserved, served
+from geo_etl.assets.checks import (
+    ASSET,
+    CATALOGUED,
+    CHECK_SPECS,
+    CONSERVED,
+    SERVED,
+    catalogued,
+    conserved,
+    served,
+)
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
 from geo_etl.assets.liveness import HOST, HOST_TAG
 from geo_etl.assets.metadata import table_metadata
 from geo_etl.catalog.vectors import TableFacts, vector_collection, vector_item
-from geo_etl.errors import ConservationError, SpecError
+from geo_etl.errors import ConservationError, SpecError, TransientError
 from geo_etl.partitions import vector_sources
 from geo_etl.report.result import StacReference, Stage, Summary, VectorResult
 from geo_etl.resources import pgstac
@@ -119,6 +128,8 @@ def _plan(
     except Exception:
         delete_below(storage, blobs.work_container, f"{order.job_id}/")
         raise
+    if storage.stat(source).etag != found.blob.etag:
+        raise TransientError(f"{source} was written while it was read")
     assert manifest.load is not None
     for job_id in manifest.load.superseded:
         delete_below(storage, blobs.work_container, f"{job_id}/")
@@ -128,7 +139,8 @@ def _plan(
 def _done(postgis: PostGISResource, order: Order) -> VectorResult | None:
     """The stored result of this very job, if it is what is published now."""
     for published in postgis.published(job_id=order.job_id):
-        if published.target == order.target and published.result is not None:
+        is_whole = published.target == order.target and postgis.is_attached(published)
+        if is_whole and published.result is not None:
             return VectorResult.model_validate(published.result)
     return None
 
@@ -149,8 +161,12 @@ def load(
     postgis: PostGISResource,
 ) -> Output[TaskReport]:
     ref = _chunk_ref(blobs, manifest.order.job_id, chunk.index)
-    with op_faults(), blobs.storage.local(ref) as path, path.open("rb") as file:
-        report = ingest.load(manifest, chunk, file, postgis.database_url)
+    with op_faults():
+        # Another run of the same job may have loaded it, and removed the file.
+        report = ingest.loaded_before(manifest, chunk, postgis.engine)
+        if report is None:
+            with blobs.storage.local(ref) as path, path.open("rb") as file:
+                report = ingest.load(manifest, chunk, file, postgis.database_url)
     return Output(
         report,
         metadata={
@@ -183,10 +199,16 @@ def publish(
         clock = Clock()
         account = ingest.settle(manifest, postgis.engine)
         item = vector_item(_facts(manifest, account, serving))
+        before = postgis.published(
+            schema_name=manifest.order.target.schema, table_name=manifest.order.target.table
+        )
 
         def write_item(connection: sa.Connection) -> None:
             pgstac.ensure_collection(connection, vector_collection(item["collection"]))
             pgstac.upsert_item(connection, item)
+            for entry in before:
+                if (entry.collection_id, entry.item_id) != (item["collection"], item["id"]):
+                    pgstac.delete_item(connection, entry.collection_id, entry.item_id)
 
         ingest.publish(manifest, account, postgis.engine, write_item)
         delete_below(blobs.storage, blobs.work_container, f"{manifest.order.job_id}/")
@@ -226,7 +248,7 @@ def _facts(manifest: Manifest, account: Totals, serving: ServingResource) -> Tab
 
 
 @op(
-    out={"result": Out(dict), CONSERVED: Out(), SERVED: Out()},
+    out={"result": Out(dict), CONSERVED: Out(), CATALOGUED: Out(), SERVED: Out()},
     retry_policy=TRANSIENT_RETRIES,
     description="Prove that what was loaded is what is stored, catalogued and served.",
 )
@@ -255,9 +277,12 @@ def verify(
                     "Another job may have published to it meanwhile: look at 'geo-etl jobs'.",
                 )
             postgis.store_result(order.target, order.job_id, result.model_dump(mode="json"))
+        with postgis.engine.connect() as connection:
+            item = pgstac.get_item(connection, result.stac.collection_id, result.stac.item_id)
         wkb, srid = postgis.sample(order.target, PICTURE_FEATURES)
         picture = map_picture(wkb, srid, result.table)
     yield conserved(result, stored)
+    yield catalogued(result, item)
     yield served(result, probe)
     yield Output(
         result.model_dump(mode="json"),
@@ -330,9 +355,10 @@ def vector_table() -> Any:
     manifest, chunks = plan()
     tasks = chunks.map(lambda chunk: load(manifest, chunk))
     published = publish(manifest, tasks.collect())
-    result, is_conserved, is_served = verify(manifest, published)
+    result, is_conserved, is_catalogued, is_served = verify(manifest, published)
     return {
         "result": result,
         f"{ASSET}_{CONSERVED}": is_conserved,
+        f"{ASSET}_{CATALOGUED}": is_catalogued,
         f"{ASSET}_{SERVED}": is_served,
     }

@@ -15,7 +15,8 @@ from geo_etl.errors import GeoEtlError, SourceError, StorageError
 from geo_etl.partitions import vector_sources
 from geo_etl.resources.blobs import BlobStorage
 from geo_etl.resources.sources import content_hash
-from geo_etl.spec import SourceRef
+from geo_etl.spec import SourceRef, sidecar_names
+from geo_etl.spec.resolve import FOLDER_DEFAULTS
 from geo_etl.vector.source import format_of
 
 JOB = "ingest_vector"
@@ -64,14 +65,23 @@ def _put(storage: BlobStorage, path: Path, bronze: str) -> SourceRef:
         there = storage.stat(source)
     except StorageError:
         there = None
+    unchanged = False
     if there is not None and there.size == path.stat().st_size:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest == content_hash(storage, there):
-            return source
-    with path.open("rb") as file, storage.write(source) as blob:
-        shutil.copyfileobj(file, blob, 8_000_000)
+        unchanged = digest == content_hash(storage, there)
+    if not unchanged:
+        _copy(storage, path, source)
+    for name in sidecar_names(source):
+        beside = path.with_name(name)
+        if name != FOLDER_DEFAULTS and beside.is_file():
+            _copy(storage, beside, SourceRef(bronze, name))
     return source
+
+
+def _copy(storage: BlobStorage, path: Path, ref: SourceRef) -> None:
+    with path.open("rb") as file, storage.write(ref) as blob:
+        shutil.copyfileobj(file, blob, 8_000_000)
 
 
 def run_ingest(
@@ -84,7 +94,8 @@ def run_ingest(
     """Ingest one source and wait.
 
     Args:
-        on_step: called with a step's key and `start`, `done`, `retry` or `failed`.
+        on_step: called with a step's key and `start`, `done`, `retry` or `failed`; with what
+            failed for an asset check.
 
     Returns:
         The result document.
@@ -119,6 +130,10 @@ def run_ingest(
         elif event.event_type == DagsterEventType.STEP_FAILURE:
             on_step(step, "failed")
             failure = failure or _failure(step, event.step_failure_data)
+        elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                on_step(f"check {check.check_name}: {check.description}", "failed")
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
             metadata = event.step_materialization_data.materialization.metadata
             result = metadata["result"].value  # type: ignore[assignment]

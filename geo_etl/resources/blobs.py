@@ -1,7 +1,7 @@
 """What geo_etl asks of blob storage: one small interface, whatever is behind it."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -71,8 +71,9 @@ def delete_below(storage: BlobStorage, container: str, prefix: str) -> int:
     count = 0
     for page in storage.pages(container, prefix):
         for blob in page:
-            storage.delete(blob.ref)
-            count += 1
+            with suppress(StorageError):  # somebody else was faster
+                storage.delete(blob.ref)
+                count += 1
     return count
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from dagster import ConfigurableResource
 from sqlalchemy.exc import DBAPIError
 
+from geo_etl.errors import TransientError
 from geo_etl.settings import get_settings
 from geo_etl.vector import ledger
 from geo_etl.vector.load import drop_loads
@@ -31,9 +32,14 @@ def is_transient(error: BaseException) -> bool:
 
     PostgreSQL's SQLSTATE classes 08, 40, 53, 55P03 and 57P (appendix A of its manual).
     """
+    if isinstance(error, TransientError):
+        return True
     state = getattr(getattr(error, "orig", error), "sqlstate", None)
     if state:
         return state[:2] in ("08", "40", "53") or state.startswith(("55P03", "57P"))
+    if type(error).__module__.startswith("adbc_driver_manager"):
+        # ADBC knows no SQLSTATE for a connection that it does not get, or loses.
+        return type(error).__name__ in ("OperationalError", "InternalError")
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or isinstance(error, sa.exc.OperationalError)
     return False
@@ -46,6 +52,7 @@ class Published:
     target: Target
     source: str
     job_id: str
+    load_id: int
     fingerprint: str
     collection_id: str
     item_id: str
@@ -80,6 +87,7 @@ class PostGISResource(ConfigurableResource):  # type: ignore[type-arg]
                 target=Target(row.schema_name, row.table_name),
                 source=row.source,
                 job_id=row.job_id,
+                load_id=row.load_id,
                 fingerprint=row.fingerprint,
                 collection_id=row.collection_id,
                 item_id=row.item_id,
@@ -89,6 +97,20 @@ class PostGISResource(ConfigurableResource):  # type: ignore[type-arg]
             )
             for row in rows
         ]
+
+    def is_attached(self, published: Published) -> bool:
+        """Whether a published table is there, with the load that the ledger names."""
+        statement = sa.text(
+            "SELECT EXISTS (SELECT FROM pg_inherits i JOIN geo_etl.load l"
+            " ON i.inhrelid = to_regclass('geo_loads.' || l.load_table)"
+            " WHERE l.id = :load AND i.inhparent = to_regclass(:parent))"
+        )
+        with self.engine.connect() as connection:
+            quote = connection.dialect.identifier_preparer.quote_identifier
+            target = published.target
+            parent = f"{quote(target.schema)}.{quote(target.table)}"
+            values = {"load": published.load_id, "parent": parent}
+            return bool(connection.execute(statement, values).scalar_one())
 
     def count_rows(self, target: Target) -> int:
         """Rows that readers of a published table see."""

@@ -9,7 +9,7 @@ left alone, and so is one that arrives again with the very content that is publi
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -91,8 +91,18 @@ class Listing:
     fresh: list[Blob]
 
 
-def list_fresh(pages: Iterable[list[Blob]], cursor: Cursor, settled_before: datetime) -> Listing:
-    """Go through a container once; fresh blobs come oldest first."""
+def list_fresh(
+    pages: Iterable[list[Blob]],
+    cursor: Cursor,
+    settled_before: datetime,
+    known: Collection[str] | None = None,
+) -> Listing:
+    """Go through a container once; fresh blobs come oldest first.
+
+    Args:
+        known: keys of sources that were dealt with at some time. Any other is fresh, however old:
+            a folder that is moved in keeps the times of its files.
+    """
     since = datetime.fromtimestamp(cursor.watermark, UTC) - OVERLAP if cursor.watermark else None
     sources: dict[str, Blob] = {}
     fresh: list[Blob] = []
@@ -104,6 +114,8 @@ def list_fresh(pages: Iterable[list[Blob]], cursor: Cursor, settled_before: date
             elif not _is_sidecar(path):
                 continue
             due = since is None or blob.modified >= since
+            if known is not None and path in sources and str(blob.ref) not in known:
+                due = path not in cursor.pending
             if due and blob.modified <= settled_before and cursor.seen.get(path) != blob.etag:
                 fresh.append(blob)
     return Listing(sources, sorted(fresh, key=lambda blob: (blob.modified, blob.ref.path)))
@@ -119,7 +131,8 @@ def advance(cursor: Cursor, listing: Listing, limit: int) -> Cursor:
         path = blob.ref.path
         times[path] = blob.modified.timestamp()
         for source in _stands_for(path, listing.sources):
-            pending[source] = Due(blob.etag, times[path], source != path)
+            spec = source != path or (source in pending and pending[source].spec)
+            pending[source] = Due(blob.etag, times[path], spec)
         seen[path] = blob.etag
         watermark = max(watermark, times[path])
     edge = watermark - OVERLAP.total_seconds()
@@ -159,7 +172,8 @@ def bronze_arrivals(
     settled_before = datetime.now(UTC) - timedelta(seconds=settings.sensor_settle_seconds)
     cursor = Cursor.load(context.cursor)
     try:
-        listing = list_fresh(storage.pages(container), cursor, settled_before)
+        known = set(context.instance.get_dynamic_partitions(str(vector_sources.name)))
+        listing = list_fresh(storage.pages(container), cursor, settled_before, known)
     except StorageError as error:
         return SkipReason(str(error))
     cursor = advance(cursor, listing, settings.sensor_runs_per_tick)
@@ -171,8 +185,8 @@ def bronze_arrivals(
     ]
     if not requests:
         context.update_cursor(cursor.dump())
-        known = f"; {len(due)} arrived, and are dealt with" if due else ""
-        return SkipReason(f"{len(listing.sources)} sources in {container}, nothing to do{known}")
+        settled = f"; {len(due)} arrived, and are dealt with" if due else ""
+        return SkipReason(f"{len(listing.sources)} sources in {container}, nothing to do{settled}")
     keys = [str(blob.ref) for blob, _ in changed]
     return SensorResult(
         run_requests=requests,

@@ -132,7 +132,7 @@ def _is_server(pid: int) -> bool:
         zombie = ") Z " in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return False
-    return b"serve" in command.split(b"\0") and not zombie
+    return b"serve" in command.split(b"\0") and b"geo" in command and not zombie
 
 
 def _answers(url: str) -> bool:

@@ -1,5 +1,7 @@
 """Columns: from Arrow types to PostgreSQL types, and the values to what a binary COPY takes."""
 
+import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -140,6 +142,7 @@ def encode_attributes(
         if column.sql_type == "jsonb":
             array, cells = _jsonb(array)
         elif column.sql_type == "text":
+            _check_utf8(array, column)
             array, cells = _without_nul(array)
         elif column.sql_type == "text[]":
             array, cells = _list_without_nul(array)
@@ -148,6 +151,17 @@ def encode_attributes(
         arrays.append(array)
         without_nul += cells
     return arrays, without_nul
+
+
+def _check_utf8(array: pa.Array, column: Column) -> None:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        raise SourceError(
+            f"column '{column.original}'",
+            "its text is not in the encoding that the source declares",
+            "Set converter_params.encoding, for instance cp1252.",
+        ) from None
 
 
 def _cast(array: pa.Array, target: pa.DataType, column: Column) -> pa.Array:
@@ -190,3 +204,26 @@ def _list_without_nul(array: pa.Array) -> tuple[pa.Array, int]:
 def _without_nul(array: pa.Array) -> tuple[pa.Array, int]:
     cells = pc.sum(pc.match_substring(array, "\0")).as_py() or 0
     return (pc.replace_substring(array, "\0", "") if cells else array), cells
+
+
+def json_text(values: dict[str, Any]) -> str:
+    """Attributes of one feature as JSON that jsonb takes, whatever they hold.
+
+    Numbers that JSON does not have (NaN, infinity) become text, binary becomes hexadecimal, NUL
+    characters go.
+    """
+    return json.dumps(_plain(values), ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value).replace("\0", "").encode(errors="replace").decode()

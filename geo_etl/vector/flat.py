@@ -90,7 +90,7 @@ class Plain:
 
     def starts(self) -> Integers:
         """Position of each geometry's first point."""
-        return np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
+        return (np.cumsum(self.counts) - self.counts).astype(np.int64)
 
 
 def plain_geometries(wkb: pa.Array, table_type: str) -> Plain:

@@ -19,7 +19,7 @@ from geo_etl.spec import SourceRef, VectorSpec
 from geo_etl.vector.attributes import Column
 from geo_etl.vector.chunk import Chunk, OpenChunk, read_chunk, write_chunks
 from geo_etl.vector.geometry import GeometryPlan, same_crs, transformation_warnings
-from geo_etl.vector.load import ChunkCounts, Load, begin_load, load_chunk
+from geo_etl.vector.load import ChunkCounts, Load, begin_load, load_chunk, recorded_counts
 from geo_etl.vector.names import normalise_name
 from geo_etl.vector.publish import (
     Publication,
@@ -138,7 +138,7 @@ def check_early(source: SourceRef, spec: VectorSpec, engine: sa.Engine) -> None:
         )
     format_of(source.name, spec.file_extension)
     with engine.connect() as connection:
-        check_target(connection, target_of(source, spec), str(source), insert=False)
+        check_target(connection, target_of(source, spec), str(source))
 
 
 def plan(
@@ -157,7 +157,8 @@ def plan(
     clock = Clock()
     spec, name, target = order.spec, str(order.source), order.target
     with engine.connect() as connection:
-        check_target(connection, target, name, insert=spec.load_method == "insert")
+        insert_as = order.job_id if spec.load_method == "insert" else None
+        check_target(connection, target, name, insert_as)
     with harmless(path) as readable:
         layer = open_layer(readable, name, spec)
         assert layer.crs is not None
@@ -197,6 +198,15 @@ def plan(
         warnings=warnings,
         span=clock.span(),
     )
+
+
+def loaded_before(manifest: Manifest, chunk: Chunk, engine: sa.Engine) -> TaskReport | None:
+    """What became of a chunk that is loaded already; None for one that is not."""
+    clock = Clock()
+    assert manifest.load is not None
+    with engine.connect() as connection:
+        counts = recorded_counts(connection, manifest.load, chunk)
+    return None if counts is None else TaskReport(chunk.index, counts, clock.span())
 
 
 def load(manifest: Manifest, chunk: Chunk, file: BinaryIO, database_url: str) -> TaskReport:

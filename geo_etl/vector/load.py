@@ -7,7 +7,7 @@ comes second, or again, finds the row and does nothing.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +15,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 from geoalchemy2 import Geometry
 
+from geo_etl.errors import PublishError
 from geo_etl.vector import ledger
-from geo_etl.vector.attributes import Column, encode_attributes
+from geo_etl.vector.attributes import JSONB_VERSION, Column, encode_attributes, json_text
 from geo_etl.vector.chunk import Chunk
 from geo_etl.vector.geometry import GeometryPlan, Prepared, prepare
 from geo_etl.vector.source import FID, GEOMETRY
@@ -39,6 +40,29 @@ class Load:
     id: int
     table: str
     superseded: tuple[str, ...] = ()
+
+
+def recorded_counts(connection: sa.Connection, load: Load, chunk: Chunk) -> "ChunkCounts | None":
+    """The counts of a chunk that is loaded; None for one that is not.
+
+    Raises:
+        PublishError: the load is gone: another run of the source took its place.
+    """
+    table = ledger.chunk
+    columns = [table.c[name.name] for name in fields(ChunkCounts)]
+    row = connection.execute(
+        sa.select(*columns).where(table.c.load_id == load.id, table.c.index == chunk.index)
+    ).one_or_none()
+    if row is not None:
+        return ChunkCounts(*row)
+    alive = sa.select(ledger.load.c.id).where(ledger.load.c.id == load.id)
+    if connection.execute(alive).first() is None:
+        raise PublishError(
+            f"load {load.table}",
+            "a newer run of the same source took its place",
+            "Look at that run; this one has nothing left to do.",
+        )
+    return None
 
 
 @dataclass(frozen=True)
@@ -337,13 +361,15 @@ class _Rows:
                 }
             )
         for refusal in prepared.refusals:
-            attributes = batch.select([column.original for column in self._columns])
-            values = attributes.slice(refusal.row, 1).to_pylist()[0]
+            values = {
+                column.original: batch.column(column.original)[refusal.row].as_py()
+                for column in self._columns
+            }
             self.quarantined.append(
                 {
                     "source_fid": fids[refusal.row].as_py(),
                     "reason": refusal.reason,
                     "geometry": batch.column(GEOMETRY)[refusal.row].as_py(),
-                    "attributes": b"\x01" + json.dumps(values, default=str).encode(),
+                    "attributes": JSONB_VERSION + json_text(values).encode(),
                 }
             )

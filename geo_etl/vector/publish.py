@@ -6,6 +6,7 @@ old load and attach the new one: grants, comments and dependent views stay with 
 a reader sees the old rows or the new, never neither.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from geo_etl.vector.attributes import Column
 from geo_etl.vector.chunk import Chunk
 from geo_etl.vector.geometry import GeometryPlan
 from geo_etl.vector.load import GEOM, GID, Load, drop_loads, lock, table_columns
+from geo_etl.vector.names import MAX_BYTES
 
 LOCK_TIMEOUT = "10s"
 """How long a publish waits for readers before it gives way and is retried."""
@@ -66,25 +68,30 @@ class Publication:
     item_id: str
 
 
-def check_target(connection: sa.Connection, target: Target, source: str, insert: bool) -> None:
+def check_target(
+    connection: sa.Connection, target: Target, source: str, insert_as: str | None = None
+) -> None:
     """Refuse a table that is not this source's to replace.
+
+    Args:
+        insert_as: id of a job that may publish only a new table (or finish what it began).
 
     Raises:
         PublishError: names the owner and the ways out.
     """
     owner = connection.execute(
-        sa.select(ledger.publication.c.source).where(
+        sa.select(ledger.publication.c.source, ledger.publication.c.job_id).where(
             ledger.publication.c.schema_name == target.schema,
             ledger.publication.c.table_name == target.table,
         )
-    ).scalar_one_or_none()
-    if owner is not None and owner != source:
+    ).one_or_none()
+    if owner is not None and owner.source != source:
         raise PublishError(
             f"table {target}",
-            f"it is published from another source, {owner}",
+            f"it is published from another source, {owner.source}",
             "Set table_name (or schema) in this source's spec to publish beside it.",
         )
-    if owner is not None and insert:
+    if owner is not None and insert_as not in (None, owner.job_id):
         raise PublishError(
             f"table {target}",
             "it exists already and load_method is insert",
@@ -260,7 +267,8 @@ def finish_load(
                 )
             )
         for index in _indexes(spec, columns, target):
-            name = _quoted(connection, f"{load.table}_{index.column}"[:60])
+            digest = hashlib.sha256(index.column.encode()).hexdigest()[:8]
+            name = _quoted(connection, f"{load.table}_{digest}")
             connection.execute(
                 sa.text(
                     f"CREATE INDEX IF NOT EXISTS {name} ON {table}"
@@ -294,10 +302,14 @@ def publish(
     target = publication.target
     with engine.begin() as connection:
         connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        lock(connection, f"load {publication.source}")
         lock(connection, f"publish {target}")
         if _current_load(connection, target) == load.id:
             return
-        check_target(connection, target, publication.source, spec.load_method == "insert")
+        insert_as = publication.job_id if spec.load_method == "insert" else None
+        check_target(connection, target, publication.source, insert_as)
+        # The catalogue's lock is shared by all tables: it is taken before any reader is kept out.
+        catalogue(connection)
         old = _current_load(connection, target)
         exists = _detach(connection, target, old)
         try:
@@ -319,7 +331,6 @@ def publish(
         _comment(connection, target, columns, publication)
         _move_quarantine(connection, target, load, publication)
         _record(connection, load, publication, columns, account.loaded)
-        catalogue(connection)
         if old is not None:
             drop_loads(connection, [old])
 
@@ -494,9 +505,12 @@ def _move_quarantine(
 
 
 def _quarantine_table(target: Target) -> sa.Table:
-    name = target.table if target.schema == "geo" else f"{target.schema}_{target.table}"
+    # No schema's name has a dot: names of two tables are never the same.
+    name = target.table if target.schema == "geo" else f"{target.schema}.{target.table}"
+    if len(name.encode()) > MAX_BYTES:
+        name = f"{name[:12]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return sa.Table(
-        name[:63],
+        name,
         sa.MetaData(schema=ledger.QUARANTINE_SCHEMA),
         sa.Column("source_fid", sa.BigInteger),
         sa.Column("reason", sa.Text, nullable=False),

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -178,6 +179,7 @@ def open_layer(path: Path, name: str, spec: VectorSpec) -> Layer:
     if format_.driver == "ESRI Shapefile":
         candidates = _zipped_shapefiles(path, name, spec)
         member = _pick(name, candidates, spec.converter_params.layer_name)
+        _check_shapefile(path, name, candidates[member])
         gdal_path, layer_name = f"/vsizip/{{{path}}}/{candidates[member]}", None
     else:
         _check_signature(path, name, format_)
@@ -317,6 +319,45 @@ def _zipped_shapefiles(path: Path, name: str, spec: VectorSpec) -> dict[str, str
         (PurePosixPath(member).stem if by_stem else member.removesuffix(member[-4:])): member
         for member in shapefiles
     }
+
+
+def _check_shapefile(path: Path, name: str, shp: str) -> None:
+    """Refuse a shapefile whose parts are missing or shorter than they say.
+
+    GDAL reads what is there of a cut file: null geometries, or fewer features. The lengths are
+    in the headers: of .shp in 16-bit words, big-endian, at byte 24 (ESRI's whitepaper, table 1);
+    of .dbf as records × record length + header, little-endian, from byte 4 (dBASE III).
+    """
+    with zipfile.ZipFile(path) as archive:
+        sizes = {entry.filename.lower(): entry for entry in archive.infolist()}
+        stem = shp[:-4].lower()
+        dbf = sizes.get(f"{stem}.dbf")
+        if dbf is None:
+            raise SourceError(
+                name, f"'{shp}' has no .dbf with its attributes", "Deliver all of its files."
+            )
+        try:
+            head = archive.open(sizes[shp.lower()]).read(100)
+            table = archive.open(dbf).read(32)
+        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:
+            raise SourceError(
+                name, f"the archive is damaged ({error})", "Deliver the file again."
+            ) from None
+    declared = {
+        shp: (2 * int.from_bytes(head[24:28], "big"), sizes[shp.lower()].file_size),
+        dbf.filename: (
+            int.from_bytes(table[4:8], "little") * int.from_bytes(table[10:12], "little")
+            + int.from_bytes(table[8:10], "little"),
+            dbf.file_size,
+        ),
+    }
+    for member, (length, size) in declared.items():
+        if size < length:
+            raise SourceError(
+                name,
+                f"'{member}' is cut off: it has {size} bytes and should have {length}",
+                "Deliver the file again.",
+            )
 
 
 def _is_data(member: str) -> bool:

@@ -305,3 +305,29 @@ def test_hello_world_sequential_takes_1_to_20(stack: Any, n: int) -> None:
         job.execute_in_process(
             instance=instance, run_config={"ops": {"invite": {"config": {"n": n}}}}
         )
+
+
+def test_a_sidecar_beside_a_local_file_goes_with_it(
+    geo_etl: Command, tmp_path: Path, unique: str
+) -> None:
+    path = write(tmp_path / f"{unique}.gpkg", squares(3))
+    path.with_suffix(".ingest.yaml").write_text(f"table_name: {unique}_named\n")
+
+    assert geo_etl("ingest", str(path), "--json").json["table"] == f"geo.{unique}_named"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("GEO_ETL_PG_PORT", "abc", "GEO_ETL_PG_PORT: its value is not usable"),
+        ("GEO_ETL_DATABASE_URL", "garbage", "must be postgresql://"),
+    ],
+)
+def test_an_unusable_variable_is_bad_use(
+    geo_etl: Command, name: str, value: str, words: str
+) -> None:
+    said = geo_etl("jobs", **{name: value})
+
+    assert said.code == 2
+    assert words in said.err
+    assert "Traceback" not in said.err

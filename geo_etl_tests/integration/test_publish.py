@@ -1,5 +1,6 @@
 """What readers, owners and dependents of a published table see when it is replaced."""
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -327,6 +328,7 @@ def test_both_checks_are_evaluated(run_job: Any, deliver: Any, tmp_path: Path, u
 
     assert {name: check.passed for name, check in found.items()} == {
         "features_conserved": True,
+        "catalogued": True,
         "features_served": True,
     }
     said = found["features_conserved"].description
@@ -368,3 +370,81 @@ class Unserved(ServingResource):
     @property
     def features_root(self) -> str | None:
         return None
+
+
+def test_a_changed_collection_leaves_no_item_behind(
+    deliver_squares: Any, engine: sa.Engine, unique: str
+) -> None:
+    deliver_squares(3)
+
+    deliver_squares(3, collection_id=f"c-{unique}")
+
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.text("SELECT collection FROM pgstac.items WHERE id = :i"), {"i": f"geo.{unique}"}
+        ).scalars()
+        assert found.all() == [f"c-{unique}"]
+
+
+def test_a_published_table_that_was_dropped_by_hand_is_not_called_done(
+    deliver_squares: Any, run_job: Any, engine: sa.Engine, unique: str
+) -> None:
+    deliver_squares(3)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"DROP TABLE geo.{unique}"))
+
+    assert run_job(f"bronze/{unique}/squares.gpkg", table_name=unique).success
+
+    with engine.connect() as connection:
+        assert connection.execute(sa.text(f"SELECT count(*) FROM geo.{unique}")).scalar() == 3
+
+
+def test_an_insert_that_died_before_it_was_verified_can_be_finished(
+    deliver_squares: Any, engine: sa.Engine, unique: str, run_job: Any
+) -> None:
+    deliver_squares(3, load_method="insert")
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE geo_etl.publication SET result = NULL WHERE table_name = :t"),
+            {"t": unique},
+        )
+
+    again = run_job(f"bronze/{unique}/squares.gpkg", table_name=unique, load_method="insert")
+
+    assert again.success, failure_of(again)
+
+
+def test_quarantined_features_keep_their_attributes_whatever_they_are(
+    tmp_path: Path, ingest: Any, engine: sa.Engine, unique: str
+) -> None:
+    features = [
+        {"type": "Feature", "properties": {"n": n, "t": "ab", "j": {"k": [1]}}, "geometry": g}
+        for n, g in [
+            (1.5, {"type": "Point", "coordinates": [10, 50]}),
+            (float("nan"), {"type": "Point", "coordinates": [10, 99]}),
+        ]
+    ]
+    path = tmp_path / "odd.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+    result = ingest(path, target_srid=3857)
+
+    assert result["summary"]["features_quarantined"] == 1
+    with engine.connect() as connection:
+        row = connection.execute(
+            sa.text(f"SELECT attributes, reason FROM geo_quarantine.{unique}")
+        ).one()
+    assert row.attributes["t"] == "ab"
+    assert row.attributes["n"] in (None, "nan")
+    assert row.reason == "its coordinates have no place in EPSG:3857"
+
+
+def test_a_batch_of_which_nothing_has_a_place_is_refused_with_the_count(
+    tmp_path: Path, run_job: Any, deliver: Any, unique: str
+) -> None:
+    path = write(tmp_path / "metres.geojson", [s.centroid for s in squares(3)], crs="EPSG:4326")
+
+    result = run_job(deliver(path), table_name=unique, target_srid=3857)
+
+    said = failure_of(result)
+    assert "none of its 3 features could be loaded (3 refused, 0 without a geometry)" in said

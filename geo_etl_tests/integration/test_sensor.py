@@ -46,6 +46,7 @@ class Ticks:
         keys = [str(request.partition_key) for request in self.requests]
         registered = result.dynamic_partitions_requests[0].partition_keys
         assert registered == keys
+        self.instance.add_dynamic_partitions(str(vector_sources.name), keys)  # as the daemon does
         return [key.removeprefix(f"{self.container}/") for key in keys]
 
     def put(self, name: str, count: int = 2) -> Path:
@@ -206,14 +207,15 @@ def test_runs_a_tick_are_bounded_and_none_is_missed(
 
 
 def test_a_container_that_does_not_exist_yet_is_said(stack: Any) -> None:
-    context = build_sensor_context(
-        resources={
-            "blobs": BlobStorageResource(url=stack.storage_url, bronze_container="nowhere"),
-            "postgis": PostGISResource(),
-        }
-    )
-
-    result = bronze_arrivals(context)
+    with DagsterInstance.ephemeral() as instance:
+        context = build_sensor_context(
+            instance=instance,
+            resources={
+                "blobs": BlobStorageResource(url=stack.storage_url, bronze_container="nowhere"),
+                "postgis": PostGISResource(),
+            },
+        )
+        result = bronze_arrivals(context)
 
     assert isinstance(result, SkipReason)
     assert "container 'nowhere': it does not exist" in str(result.skip_message)
@@ -249,3 +251,33 @@ def test_cursor_does_not_grow_with_the_container() -> None:
     cursor = advance(Cursor(), list_fresh([page], Cursor(), start + timedelta(days=1)), limit=1000)
 
     assert set(cursor.seen) == {"n498.gpkg", "n499.gpkg"}
+
+
+def test_a_folder_moved_in_is_found_however_old_its_files_are(ticks: Ticks) -> None:
+    ticks.put("now.gpkg")
+    outside = ticks.folder.parent / f".{ticks.container}"
+    outside.mkdir()
+    write(outside / "old.gpkg", squares(2))
+    assert ticks.tick() == ["now.gpkg"]
+    cursor = Cursor.load(ticks.cursor)
+    cursor.watermark += 3600.0  # an hour later
+    ticks.cursor = cursor.dump()
+
+    outside.rename(ticks.folder / "delivery")
+
+    assert ticks.tick() == ["delivery/old.gpkg"]
+    assert ticks.tick() == []
+
+
+def test_a_spec_that_changes_as_its_source_arrives_again_is_not_lost(
+    ticks: Ticks, run_job: Callable[..., Any]
+) -> None:
+    path = ticks.put("a.gpkg")
+    assert ticks.tick() == ["a.gpkg"]
+    assert run_job(f"{ticks.container}/a.gpkg", table_name=ticks.container).success
+
+    (ticks.folder / "_ingest.yaml").write_text("target_srid: 3857\n")
+    shutil.copyfile(path, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").rename(path)
+
+    assert ticks.tick() == ["a.gpkg"]

@@ -633,3 +633,21 @@ def test_exclamation_mark_in_a_name_does_not_lead_to_another_file(tmp_path: Path
     shutil.copy(path, odd)
     with harmless(odd) as path:
         assert [row["name"] for row in rows(open_(path))] == ["mine", "mine"]
+
+
+@pytest.mark.parametrize("suffix", [".shp", ".dbf"])
+def test_shapefile_that_is_cut_off_is_refused(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / "a.shp", frame(50))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for part in (".shp", ".shx", ".dbf", ".prj"):
+            data = (tmp_path / f"a{part}").read_bytes()
+            archive.writestr(f"a{part}", data[: len(data) // 2] if part == suffix else data)
+    assert f"'a{suffix}' is cut off" in refusal(tmp_path / "a.zip").problem
+
+
+def test_shapefile_without_attributes_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.shp", frame(5))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for part in (".shp", ".shx", ".prj"):
+            archive.write(tmp_path / f"a{part}", f"a{part}")
+    assert refusal(tmp_path / "a.zip").problem == "'a.shp' has no .dbf with its attributes"
