@@ -103,6 +103,17 @@ class Dagster:
 
         return wait_until(ended, f"the end of {count} runs of {source}", 180)
 
+    def succeeded(self, source: str) -> None:
+        """Wait for the one run of a source, which must go well."""
+        (run,) = self.finished(source)
+        query = (
+            "query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {"
+            " ... on ExecutionStepFailureEvent { error { message } } } } } }"
+        )
+        events = self.ask(query, id=run["runId"])["logsForRun"]["events"]
+        failures = [event["error"]["message"] for event in events if event.get("error")]
+        assert run["status"] == "SUCCESS", failures
+
 
 @pytest.fixture(scope="session")
 def dagster_dev(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:

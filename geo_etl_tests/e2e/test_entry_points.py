@@ -126,7 +126,7 @@ def test_sensor(
     result = wait_until(lambda: stored_result(engine, source), "the sensor's ingest", 180)
 
     assert comparable(result) == comparable(expected)
-    assert [run["status"] for run in dagster_dev.finished(source)] == ["SUCCESS"]
+    dagster_dev.succeeded(source)
 
 
 def test_backfill_of_several_partitions(
@@ -153,7 +153,7 @@ def test_backfill_of_several_partitions(
 
     assert answer["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", answer
     for source in sources:
-        assert [run["status"] for run in dagster_dev.finished(source)] == ["SUCCESS"]
+        dagster_dev.succeeded(source)
         result = stored_result(engine, source)
         assert result is not None
         assert comparable(result) == comparable(expected)
@@ -197,7 +197,7 @@ def test_graphql_launch(
     )
 
     assert answer["launchRun"]["__typename"] == "LaunchRunSuccess", answer
-    assert [run["status"] for run in dagster_dev.finished(source)] == ["SUCCESS"]
+    dagster_dev.succeeded(source)
     result = stored_result(engine, source)
     assert result is not None
     assert comparable(result) == comparable(expected)
@@ -228,7 +228,7 @@ def test_materialize_in_the_ui(
         page.goto(f"{address}&partition={source.replace('/', '%2F')}")
         page.get_by_role("button", name="Materialize").click()
         page.get_by_role("button", name="Launch 1 run").click()
-        assert [run["status"] for run in dagster_dev.finished(source)] == ["SUCCESS"]
+        dagster_dev.succeeded(source)
 
         page.goto(f"{address}&partition={source.replace('/', '%2F')}")
         expect(page.get_by_text("geometry_type")).to_be_visible(timeout=30_000)
