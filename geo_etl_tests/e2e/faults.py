@@ -6,7 +6,6 @@ wants it; the test kills what it likes, then opens the gate.
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -83,16 +82,20 @@ class Ended:
 class Running:
     """A `geo-etl` command in a process group of its own."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", out: Path, err: Path) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", home: Path, out: Path, err: Path
+    ) -> None:
         self.process = process
+        self._home = str(home)
         self._out = out
         self._err = err
 
     def kill(self) -> None:
         """SIGKILL to the command and all its children; returns when they are gone."""
         members = self.members()
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        for member in members:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
         self.process.wait(30)
         _, alive = psutil.wait_procs(members, timeout=30)
         assert not alive
@@ -103,14 +106,18 @@ class Running:
         self.process.wait(30)
 
     def members(self) -> list[psutil.Process]:
-        """The processes of the group that are alive."""
+        """The processes of the group that are alive.
+
+        Numbers are used again: what has another state folder is another's group.
+        """
         found = []
         for process in psutil.process_iter():
-            try:
-                if os.getpgid(process.pid) == self.process.pid:
+            with suppress(ProcessLookupError, psutil.Error):
+                if (
+                    os.getpgid(process.pid) == self.process.pid
+                    and process.environ().get("GEO_ETL_HOME") == self._home
+                ):
                     found.append(process)
-            except ProcessLookupError:
-                continue
         return found
 
     def wait(self, timeout: float = 120) -> Ended:
@@ -153,7 +160,7 @@ class Site:
                 env={**os.environ, "GEO_ETL_HOME": str(self.home), **env},
                 start_new_session=True,
             )
-        running = Running(process, out, err)
+        running = Running(process, self.home, out, err)
         self._started.append(running)
         return running
 
@@ -291,8 +298,15 @@ def gone(site: Site, backends: list[int]) -> bool:
 def client_of(site: Site, backend: int) -> psutil.Process:
     """The process at the other end of a backend's connection."""
     port = site.one("SELECT client_port FROM pg_stat_activity WHERE pid = %s", backend)
+    server = int(site.one("SELECT inet_server_port() WHERE %s", True))
     for connection in psutil.net_connections("tcp"):
-        if connection.laddr and connection.laddr.port == port and connection.pid:
+        # The same local port may lead to several servers: that of another test, too.
+        if (
+            connection.pid
+            and connection.laddr.port == port
+            and connection.raddr
+            and connection.raddr.port == server
+        ):
             return psutil.Process(connection.pid)
     raise AssertionError(f"nobody is at port {port}")
 
