@@ -119,7 +119,7 @@ def _prepare_plain(plain: Plain, plan: GeometryPlan) -> Prepared:
     if plan.source_crs is not None:
         x, y = transformer(plan.source_crs, plan.target_srid).transform(*plain.coordinates.T)
         plain = replace(plain, coordinates=np.column_stack([x, y]))
-        placed = np.logical_and.reduceat(_is_placed(x, y), plain.starts())  # never of nothing
+        placed = np.logical_and.reduceat(_is_placed(x, y), plain.starts())
         refusals = [Refusal(int(row), _no_place(plan)) for row in plain.rows[~placed]]
         plain = plain.only(placed)
     bounds = np.full(4, np.nan)
