@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from dagster._core.execution.api import execute_run_iterator
 from geo_etl.assets.liveness import HOST, HOST_TAG, end_dead_runs
 from geo_etl.errors import GeoEtlError, SourceError, StorageError
 from geo_etl.partitions import vector_sources
-from geo_etl.resources.blobs import BlobStorage
-from geo_etl.resources.sources import content_hash
+from geo_etl.resources.blobs import Blob, BlobStorage
+from geo_etl.resources.sources import content_hash, parts_of
 from geo_etl.spec import SourceRef, sidecar_names
 from geo_etl.spec.resolve import FOLDER_DEFAULTS
+from geo_etl.vector.formats.siblings import MAIN, group_of, is_shapefile
 from geo_etl.vector.source import format_of
 
 JOB = "ingest_vector"
@@ -27,11 +29,22 @@ class RunFailedError(GeoEtlError):
     """A run that failed, with the error that failed it."""
 
 
-def find_source(storage: BlobStorage, given: str, bronze: str, root: Path | None) -> SourceRef:
+def _on_stderr(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def find_source(
+    storage: BlobStorage,
+    given: str,
+    bronze: str,
+    root: Path | None,
+    say: Callable[[str], None] = _on_stderr,
+) -> SourceRef:
     """What a person means: a local file (put into bronze first), or a blob.
 
     Args:
         root: folder of local storage, when storage is local: a file in it is a blob already.
+        say: called with what a person should know at once.
 
     Raises:
         SourceError: it is neither.
@@ -41,7 +54,7 @@ def find_source(storage: BlobStorage, given: str, bronze: str, root: Path | None
         resolved = path.resolve()
         if root is not None and resolved.is_relative_to(root.resolve()):
             return SourceRef.parse(str(resolved.relative_to(root.resolve())))
-        return _put(storage, path, bronze)
+        return _put(storage, path, bronze, say)
     if "/" in given:
         source = SourceRef.parse(given)
         try:
@@ -56,27 +69,42 @@ def find_source(storage: BlobStorage, given: str, bronze: str, root: Path | None
     )
 
 
-def _put(storage: BlobStorage, path: Path, bronze: str) -> SourceRef:
-    """Copy a file into bronze, unless its very content is there already."""
+def _put(storage: BlobStorage, path: Path, bronze: str, say: Callable[[str], None]) -> SourceRef:
+    """Copy a file and its siblings into bronze, where their very content is not there already.
+
+    Siblings of a shapefile that was there before are removed: they say nothing of this one.
+    """
     format_of(path.name)
     storage.create_container(bronze)
     source = SourceRef(bronze, path.name)
     try:
-        there = storage.stat(source)
+        there = parts_of(storage, source)
     except StorageError:
-        there = None
-    unchanged = False
-    if there is not None and there.size == path.stat().st_size:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        unchanged = digest == content_hash(storage, there)
-    if not unchanged:
-        _copy(storage, path, source)
+        there = {}
+    here = group_of(path) if is_shapefile(path.name) else {MAIN: path}
+    stale = {role: blob for role, blob in there.items() if role not in here}
+    changed = [role for role, file in here.items() if not _is_there(storage, file, there.get(role))]
+    if there and (changed or stale):
+        say(f"{source} is in bronze already, with other content: it is replaced.")
+    for blob in stale.values():
+        storage.delete(blob.ref)
+    for role in sorted(changed, key=lambda role: role == MAIN):  # a .shp is followed up: it is last
+        name = path.name if role == MAIN else f"{path.name[:-4]}.{role}"
+        _copy(storage, here[role], there[role].ref if role in there else SourceRef(bronze, name))
     for name in sidecar_names(source):
         beside = path.with_name(name)
         if name != FOLDER_DEFAULTS and beside.is_file():
             _copy(storage, beside, SourceRef(bronze, name))
     return source
+
+
+def _is_there(storage: BlobStorage, path: Path, blob: Blob | None) -> bool:
+    """Whether a blob has the content of a file."""
+    if blob is None or blob.size != path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest == content_hash(storage, {MAIN: blob})
 
 
 def _copy(storage: BlobStorage, path: Path, ref: SourceRef) -> None:

@@ -4,6 +4,7 @@ Byte order, type codes and counts as in OGC 06-103r4 (8.2); Z and M as ISO's +10
 high bits.
 """
 
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,13 @@ FAMILIES = ("Point", "LineString", "Polygon", "GeometryCollection")
 """Kinds of geometry, each with its Multi type; the position is the family's number."""
 CURVES = range(8, 15)
 """Types of curves and of surfaces made of curves."""
+COLLECTION = 7
+_OF_GEOMETRIES = (4, 5, 6, COLLECTION)
+"""Types whose parts are geometries with headers of their own."""
+_ISO_EXTRA = {1: 1, 2: 1, 3: 2}
+"""Thousands of an ISO type code → ordinates beyond x and y."""
+MAX_DEPTH = 100
+"""Collections within collections: no real data nests them at all deep."""
 _FAMILY_OF_TYPE = np.array([-1, 0, 1, 2, 0, 1, 2, 3], dtype=np.int8)
 _HEADER = 9
 """Bytes of byte order, type, and the count of parts (or the first half of a point's x)."""
@@ -107,3 +115,42 @@ class Headers:
             little, octets.view("<u4")[:, 0], octets.view(">u4")[:, 0]
         ).astype(np.int64)
         return values
+
+
+def too_deep(wkb: pa.Array) -> npt.NDArray[np.int64]:
+    """Rows whose collections are nested beyond `MAX_DEPTH`: GEOS would run out of stack on them."""
+    collections = np.flatnonzero(wkb_types(wkb) == COLLECTION)
+    deep = [row for row in collections.tolist() if _is_deep(wkb[row].as_py())]
+    return np.array(deep, dtype=np.int64)
+
+
+def _is_deep(data: bytes) -> bool:
+    """Whether some geometry in a collection lies deeper than `MAX_DEPTH`."""
+    waiting, position = [1], 0
+    while waiting and position + _HEADER <= len(data):
+        order = "<" if data[position] == 1 else ">"
+        code, count = struct.unpack_from(f"{order}II", data, position + 1)
+        kind = (code & 0x0FFFFFFF) % 1000
+        size = 8 * (2 + (code >> 31) + (code >> 30 & 1) + _ISO_EXTRA.get(code % 10_000 // 1000, 0))
+        position += 5 + (4 if code & 0x20000000 else 0)
+        waiting[-1] -= 1
+        if kind in _OF_GEOMETRIES:
+            position += 4
+            waiting.append(count)
+        elif kind == 1:
+            position += size
+        elif kind == 2:
+            position += 4 + count * size
+        elif kind == 3:
+            position += 4
+            for _ in range(count):
+                if position + 4 > len(data):
+                    break
+                position += 4 + size * struct.unpack_from(f"{order}I", data, position)[0]
+        else:
+            return False
+        while waiting and waiting[-1] <= 0:
+            waiting.pop()
+        if len(waiting) > MAX_DEPTH:
+            return True
+    return False

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,6 +52,9 @@ class Ticks:
 
     def put(self, name: str, count: int = 2) -> Path:
         path = self.folder / name
+        if path.suffix == ".shp":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return write(path, squares(count))
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name("partial.tmp.gpkg")
         write(partial, squares(count))
@@ -281,3 +285,138 @@ def test_a_spec_that_changes_as_its_source_arrives_again_is_not_lost(
     path.with_suffix(".tmp").rename(path)
 
     assert ticks.tick() == ["a.gpkg"]
+
+
+SHAPEFILE = ("roads.shp", "roads.shx", "roads.dbf", "roads.prj", "roads.cpg")
+
+
+def test_a_shapefile_with_its_siblings_starts_one_run(ticks: Ticks) -> None:
+    ticks.put("roads.shp")
+    assert {path.name for path in ticks.folder.iterdir()} == set(SHAPEFILE)
+
+    assert ticks.tick() == ["roads.shp"]
+    assert ticks.tick() == []
+
+
+@pytest.mark.parametrize("sibling", SHAPEFILE[1:])
+def test_a_sibling_that_changes_makes_its_shapefile_due(ticks: Ticks, sibling: str) -> None:
+    ticks.put("roads.shp")
+    ticks.put("rails.shp")
+    assert sorted(ticks.tick()) == ["rails.shp", "roads.shp"]
+    first = {request.partition_key: request.run_key for request in ticks.requests}
+
+    path = ticks.folder / sibling
+    path.write_bytes(path.read_bytes())
+
+    assert ticks.tick() == ["roads.shp"]
+    assert ticks.requests[0].run_key != first[ticks.requests[0].partition_key]
+
+
+def test_a_sibling_that_comes_later_makes_its_shapefile_due(ticks: Ticks) -> None:
+    ticks.put("roads.shp")
+    assert ticks.tick() == ["roads.shp"]
+
+    (ticks.folder / "roads.CST").write_text("UTF-8")
+
+    assert ticks.tick() == ["roads.shp"]
+
+
+def test_a_shapefile_without_its_table_waits_for_it(ticks: Ticks) -> None:
+    path = ticks.put("roads.shp")
+    table = path.with_suffix(".dbf").rename(path.with_suffix(".away"))
+    assert ticks.tick() == []
+
+    table.rename(path.with_suffix(".dbf"))
+
+    assert ticks.tick() == ["roads.shp"]
+
+
+def test_a_known_shapefile_that_waits_is_not_forgotten_when_others_go_on(ticks: Ticks) -> None:
+    path = ticks.put("roads.shp")
+    assert ticks.tick() == ["roads.shp"]
+    table = path.with_suffix(".dbf").rename(ticks.folder / "away.tmp")
+    path.write_bytes(path.read_bytes())
+    assert ticks.tick() == []
+    cursor = Cursor.load(ticks.cursor)
+    cursor.watermark += 3600.0  # others went on for an hour
+    ticks.cursor = cursor.dump()
+    assert ticks.tick() == []
+
+    table.rename(path.with_suffix(".dbf"))
+
+    assert ticks.tick() == ["roads.shp"]
+    assert ticks.tick() == []
+
+
+def test_a_sidecar_does_not_start_a_shapefile_that_is_still_arriving(ticks: Ticks) -> None:
+    path = ticks.put("roads.shp")
+    table = path.with_suffix(".dbf").rename(ticks.folder / "away.tmp")
+    (ticks.folder / "roads.ingest.yaml").write_text("chunk_size: 1000\n")
+    assert ticks.tick() == []
+
+    table.rename(path.with_suffix(".dbf"))
+
+    assert ticks.tick() == ["roads.shp"]
+
+
+def test_a_published_shapefile_that_arrives_again_unchanged_starts_nothing(
+    ticks: Ticks, run_job: Callable[..., Any]
+) -> None:
+    ticks.put("roads.shp")
+    assert ticks.tick() == ["roads.shp"]
+    assert run_job(f"{ticks.container}/roads.shp", table_name=ticks.container).success
+
+    for name in SHAPEFILE:
+        (ticks.folder / name).write_bytes((ticks.folder / name).read_bytes())
+
+    assert ticks.tick() == []
+
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def blob(name: str, at: datetime = NOON, etag: str = "e") -> Blob:
+    return Blob(SourceRef("c", name), 1, etag, at)
+
+
+def fresh(page: list[Blob], cursor: Cursor, now: datetime) -> list[str]:
+    return [found.ref.path for found in list_fresh([page], cursor, now).fresh]
+
+
+def test_a_table_that_never_comes_is_waited_for_ten_minutes() -> None:
+    page = [blob("roads.shp"), blob("roads.prj", NOON + timedelta(minutes=2))]
+
+    assert fresh(page, Cursor(), NOON + timedelta(minutes=11, seconds=59)) == []
+    assert fresh(page, Cursor(), NOON + timedelta(minutes=12)) == ["roads.shp"]
+
+
+def test_the_newest_sibling_must_have_settled() -> None:
+    page = [blob("roads.shp"), blob("roads.dbf"), blob("roads.prj", NOON + timedelta(minutes=2))]
+
+    assert fresh(page, Cursor(), NOON + timedelta(minutes=1)) == []
+    assert fresh(page, Cursor(), NOON + timedelta(minutes=2)) == ["roads.shp"]
+
+
+def test_cursor_forgets_what_was_deleted() -> None:
+    page = [blob("a.gpkg"), blob("b.gpkg"), blob("a.ingest.yaml"), blob("_ingest.yaml")]
+    later = NOON + timedelta(days=1)
+    cursor = advance(Cursor(), list_fresh([page], Cursor(), later), limit=10)
+    assert set(cursor.seen) == {"a.gpkg", "b.gpkg", "a.ingest.yaml", "_ingest.yaml"}
+
+    cursor = advance(cursor, list_fresh([page[:1]], cursor, later), limit=10)
+
+    assert set(cursor.seen) == {"a.gpkg"}
+
+
+def test_a_tick_over_ten_thousand_shapefiles_with_their_specs_takes_seconds() -> None:
+    page = [
+        blob(f"d{n % 100}/s{n}.{extension}")
+        for n in range(10_000)
+        for extension in ("shp", "shx", "dbf", "prj", "cpg", "ingest.yaml")
+    ]
+    began = time.monotonic()
+
+    cursor = advance(Cursor(), list_fresh([page], Cursor(), NOON, set()), limit=100_000)
+
+    assert len(cursor.pending) == 10_000
+    assert time.monotonic() - began < 5

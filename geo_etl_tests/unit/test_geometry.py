@@ -11,13 +11,11 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo_etl.vector.geometry import (
-    GeometryPlan,
-    Prepared,
-    bounds_in_wgs84,
-    prepare,
+from geo_etl.vector.geometry import GeometryPlan, Prepared, prepare
+from geo_etl.vector.reproject import (
     same_crs,
     transformation_warnings,
+    union_wgs84,
 )
 from geo_etl.vector.wkb import wkb_families
 
@@ -588,14 +586,27 @@ def test_same_crs_looks_beyond_the_order_of_axes(source: str, target: int, same:
     assert same_crs(source, target) is same
 
 
-def test_bounds_in_degrees_stay_as_they_are() -> None:
-    assert bounds_in_wgs84((9, 49, 10, 50), 4326) == (9, 49, 10, 50)
-
-
-def test_bounds_become_degrees_with_longitude_first() -> None:
-    bounds = bounds_in_wgs84((0.0, 0.0, 111319.490793, 111325.142866), 3857)
-    assert bounds == pytest.approx((0, 0, 1, 1), abs=1e-6)
-
-
 def test_exact_reprojection_gives_no_warning() -> None:
     assert transformation_warnings("EPSG:25832", 4258, (500000, 5400000, 500001, 5400001)) == []
+
+
+@pytest.mark.parametrize(
+    ("boxes", "expected"),
+    [
+        ([], None),
+        ([(1, 2, 3, 4)], (1, 2, 3, 4)),
+        ([(0, 0, 1, 1), (5, -1, 6, 2)], (0, -1, 6, 2)),
+        ([(170, 0, 179, 1), (-179, 0, -170, 1)], (170, 0, -170, 1)),
+        ([(179, 0, -179, 1), (-178, 0, -177, 1)], (179, 0, -177, 1)),
+        ([(-180, -90, 180, 90), (0, 0, 1, 1)], (-180, -90, 180, 90)),
+    ],
+)
+def test_boxes_are_joined_the_short_way_round(boxes: Any, expected: Any) -> None:
+    assert union_wgs84(boxes) == expected
+
+
+def test_a_repair_says_what_became_of_the_type() -> None:
+    prepared = prepare(wkb(BOW_TIE), plan())
+
+    (repair,) = prepared.repairs
+    assert (repair.type_before, repair.type_after) == ("Polygon", "MultiPolygon")
