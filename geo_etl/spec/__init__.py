@@ -6,9 +6,10 @@ source, the database or Dagster.
 
 from geo_etl.spec.identity import SourceRef, job_id, task_id
 from geo_etl.spec.resolve import SpecLayer, resolve_vector_spec, sidecar_names
-from geo_etl.spec.vector import VectorSpec
+from geo_etl.spec.vector import Metadata, VectorSpec
 
 __all__ = [
+    "Metadata",
     "SourceRef",
     "SpecLayer",
     "VectorSpec",

@@ -1,8 +1,5 @@
 """Columns: from Arrow types to PostgreSQL types, and the values to what a binary COPY takes."""
 
-import json
-import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from geo_etl.errors import SourceError
+from geo_etl.vector.jsonb import JSONB_VERSION, encode_json, is_json, json_text
 from geo_etl.vector.names import normalise_names
 
-JSONB_VERSION = b"\x01"
-"""First byte of a jsonb value on the wire (PostgreSQL source, jsonb_recv)."""
-
-_NUL_ESCAPE = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
-"""A NUL as JSON writes it, with the pairs of backslashes before it."""
+__all__ = ["JSONB_VERSION", "Column", "encode_attributes", "json_text", "plan_columns"]
 
 _SIMPLE: list[tuple[Callable[[pa.DataType], bool], str, pa.DataType]] = [
     (pa.types.is_boolean, "boolean", pa.bool_()),
@@ -30,22 +24,51 @@ _SIMPLE: list[tuple[Callable[[pa.DataType], bool], str, pa.DataType]] = [
     (pa.types.is_int32, "integer", pa.int32()),
     (pa.types.is_uint32, "bigint", pa.int64()),
     (pa.types.is_int64, "bigint", pa.int64()),
+    (pa.types.is_uint64, "numeric", pa.decimal128(20, 0)),
     (pa.types.is_float16, "real", pa.float32()),
     (pa.types.is_float32, "real", pa.float32()),
     (pa.types.is_float64, "double precision", pa.float64()),
     (pa.types.is_string, "text", pa.string()),
     (pa.types.is_large_string, "text", pa.large_string()),
+    (pa.types.is_string_view, "text", pa.string()),
+    (pa.types.is_null, "text", pa.string()),
     (pa.types.is_binary, "bytea", pa.binary()),
     (pa.types.is_large_binary, "bytea", pa.large_binary()),
+    (pa.types.is_binary_view, "bytea", pa.binary()),
+    (pa.types.is_fixed_size_binary, "bytea", pa.binary()),
     (pa.types.is_date, "date", pa.date32()),
     (pa.types.is_time, "time without time zone", pa.time64("us")),
+    (pa.types.is_duration, "interval", pa.duration("us")),
 ]
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
+_DECIMAL128_DIGITS = 38
+_MICROSECONDS = 86_400_000_000
+_RANGES = {
+    # Days and microseconds from 1970; the manual, table 8.9. What is later than Arrow's last
+    # microsecond can't come.
+    "date": (-2_440_588, 2_145_042_905),
+    "timestamp without time zone": (-2_440_588 * _MICROSECONDS, 2**63 - 1),
+    "timestamp with time zone": (-2_440_588 * _MICROSECONDS, 2**63 - 1),
+    "time without time zone": (0, _MICROSECONDS),
+}
+_WRAPPED = (
+    pa.types.is_dictionary,
+    pa.types.is_run_end_encoded,
+    lambda type_: isinstance(type_, pa.BaseExtensionType),
+)
 
 _SQL_TYPES: dict[str, Any] = {
     "boolean": sa.Boolean(),
     "smallint": sa.SmallInteger(),
     "integer": sa.Integer(),
     "bigint": sa.BigInteger(),
+    "numeric": sa.Numeric(),
     "real": sa.REAL(),
     "double precision": sa.Double(),
     "text": sa.Text(),
@@ -54,6 +77,8 @@ _SQL_TYPES: dict[str, Any] = {
     "time without time zone": sa.Time(),
     "timestamp without time zone": sa.DateTime(),
     "timestamp with time zone": sa.DateTime(timezone=True),
+    "interval": pg.INTERVAL(),
+    "uuid": pg.UUID(),
     "jsonb": pg.JSONB(),
 }
 
@@ -99,15 +124,23 @@ def _sql_type(field: pa.Field) -> str:
 
 def _target(name: str, type_: pa.DataType) -> tuple[str, pa.DataType]:
     """PostgreSQL's type and the Arrow type that ADBC writes into it."""
-    if _is_json(type_):
+    if is_json(type_) or pa.types.is_struct(type_) or pa.types.is_map(type_):
         return "jsonb", pa.binary()
+    if isinstance(type_, pa.UuidType):
+        return "uuid", pa.binary()
+    if _is_one_of(type_, _WRAPPED):
+        return _target(name, getattr(type_, "storage_type", None) or type_.value_type)
     if pa.types.is_timestamp(type_):
         zone = "with" if type_.tz else "without"
         return f"timestamp {zone} time zone", pa.timestamp("us", tz=type_.tz)
-    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+    if pa.types.is_decimal(type_):
+        wide = pa.decimal256 if type_.precision > _DECIMAL128_DIGITS else pa.decimal128
+        return "numeric", wide(type_.precision, type_.scale)
+    if _is_one_of(type_, _LISTS):
         sql_type, item = _target(name, type_.value_type)
-        if not sql_type.endswith("[]"):
-            return f"{sql_type}[]", pa.list_(item)
+        if sql_type == "jsonb" or sql_type.endswith("[]"):
+            return "jsonb", pa.binary()
+        return f"{sql_type}[]", pa.list_(item)
     for matches, sql_type, arrow_type in _SIMPLE:
         if matches(type_):
             return sql_type, arrow_type
@@ -118,8 +151,8 @@ def _target(name: str, type_: pa.DataType) -> tuple[str, pa.DataType]:
     )
 
 
-def _is_json(type_: pa.DataType) -> bool:
-    return getattr(type_, "extension_name", "") == "arrow.json"
+def _is_one_of(type_: pa.DataType, kinds: Sequence[Callable[[pa.DataType], bool]]) -> bool:
+    return any(matches(type_) for matches in kinds)
 
 
 def encode_attributes(
@@ -136,21 +169,31 @@ def encode_attributes(
     arrays: list[pa.Array] = []
     without_nul = 0
     for index, column in enumerate(columns):
-        array = batch.column(index)
-        _, target = _target(column.original, batch.schema.field(index).type)
-        cells = 0
-        if column.sql_type == "jsonb":
-            array, cells = _jsonb(array)
-        elif column.sql_type == "text":
-            _check_utf8(array, column)
-            array, cells = _without_nul(array)
-        elif column.sql_type == "text[]":
-            array, cells = _list_without_nul(array)
-        elif array.type != target:
-            array = _cast(array, target, column)
+        array, cells = _encode(batch.column(index), column)
         arrays.append(array)
         without_nul += cells
     return arrays, without_nul
+
+
+def _encode(array: pa.Array, column: Column) -> tuple[pa.Array, int]:
+    _, target = _target(column.original, array.type)
+    if pa.types.is_run_end_encoded(array.type):
+        array = pc.run_end_decode(array)
+    if column.sql_type in ("text", "text[]", "jsonb"):
+        _check_utf8(array, column)
+    if column.sql_type == "jsonb":
+        try:
+            return encode_json(array)
+        except ValueError as error:
+            raise _unfit(column, error) from None
+    if array.type != target:
+        array = _cast(array, target, column)
+    if column.sql_type == "text":
+        return _without_nul(array)
+    if column.sql_type == "text[]":
+        return _list_without_nul(array)
+    _check_range(array, column)
+    return array, 0
 
 
 def _check_utf8(array: pa.Array, column: Column) -> None:
@@ -168,34 +211,33 @@ def _cast(array: pa.Array, target: pa.DataType, column: Column) -> pa.Array:
     try:
         return array.cast(target)
     except pa.ArrowInvalid as error:
-        raise SourceError(
-            f"column '{column.original}'",
-            f"a value does not fit PostgreSQL's {column.sql_type} ({error})",
-            "Correct the value, or convert the column to text in the source.",
-        ) from None
+        raise _unfit(column, error) from None
 
 
-def _jsonb(array: pa.Array) -> tuple[pa.Array, int]:
-    text = array.storage.cast(pa.string())
-    # JSON writes NUL as an escape, which jsonb refuses; behind an escaped backslash it is text.
-    suspects = pc.fill_null(pc.match_substring(text, "\\u0000"), fill_value=False)
-    cells = 0
-    if pc.any(suspects).as_py():
-        values = text.to_pylist()
-        for row in pc.indices_nonzero(suspects).to_pylist():
-            cleaned = _NUL_ESCAPE.sub(r"\1", values[row])
-            cells += cleaned != values[row]
-            values[row] = cleaned
-        text = pa.array(values, pa.string())
-    version, nothing = pa.scalar(JSONB_VERSION, pa.binary()), pa.scalar(b"", pa.binary())
-    return pc.binary_join_element_wise(version, text.cast(pa.binary()), nothing), cells
+def _check_range(array: pa.Array, column: Column) -> None:
+    """Refuse what Arrow can hold and PostgreSQL can't."""
+    limits = _RANGES.get(column.sql_type.removesuffix("[]"))
+    if limits is None:
+        return
+    values = pc.list_flatten(array) if column.sql_type.endswith("[]") else array
+    integers = values.view(pa.int32() if pa.types.is_date32(values.type) else pa.int64())
+    found = pc.min_max(integers).as_py()
+    if found["min"] is not None and not limits[0] <= found["min"] <= found["max"] <= limits[1]:
+        raise _unfit(column, "out of range")
+
+
+def _unfit(column: Column, reason: object) -> SourceError:
+    return SourceError(
+        f"column '{column.original}'",
+        f"a value does not fit PostgreSQL's {column.sql_type} ({reason})",
+        "Correct the value, or convert the column to text in the source.",
+    )
 
 
 def _list_without_nul(array: pa.Array) -> tuple[pa.Array, int]:
-    lists = array.cast(pa.list_(pa.string()))
-    if not pc.any(pc.match_substring(lists.flatten(), "\0")).as_py():
-        return lists, 0
-    values = lists.to_pylist()
+    if not pc.any(pc.match_substring(pc.list_flatten(array), "\0")).as_py():
+        return array, 0
+    values = array.to_pylist()
     cleaned = [items and [item and item.replace("\0", "") for item in items] for items in values]
     cells = sum(before != after for before, after in zip(values, cleaned, strict=True))
     return pa.array(cleaned, pa.list_(pa.string())), cells
@@ -204,26 +246,3 @@ def _list_without_nul(array: pa.Array) -> tuple[pa.Array, int]:
 def _without_nul(array: pa.Array) -> tuple[pa.Array, int]:
     cells = pc.sum(pc.match_substring(array, "\0")).as_py() or 0
     return (pc.replace_substring(array, "\0", "") if cells else array), cells
-
-
-def json_text(values: dict[str, Any]) -> str:
-    """Attributes of one feature as JSON that jsonb takes, whatever they hold.
-
-    Numbers that JSON does not have (NaN, infinity) become text, binary becomes hexadecimal, NUL
-    characters go.
-    """
-    return json.dumps(_plain(values), ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return str(value).replace("\0", "").encode(errors="replace").decode()

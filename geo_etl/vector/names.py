@@ -130,7 +130,7 @@ def normalise_name(original: str, fallback: str = "column") -> str:
     text = re.sub(r"_{2,}", "_", text).lstrip("_") or fallback
     if text[0].isnumeric() or not text[0].isidentifier():
         text = f"_{text}"
-    text = _cut(text, MAX_BYTES)
+    text = cut(text, MAX_BYTES)
     return f"{text}_" if text in RESERVED or text in TAKEN else text
 
 
@@ -144,7 +144,7 @@ def normalise_names(originals: Sequence[str]) -> list[str]:
         while name in used:
             count += 1
             suffix = f"_{count}"
-            name = _cut(base, MAX_BYTES - len(suffix)) + suffix
+            name = cut(base, MAX_BYTES - len(suffix)) + suffix
         used.add(name)
         names.append(name)
     return names
@@ -155,5 +155,6 @@ def _is_legal(char: str) -> bool:
     return char == "_" or char.isalnum() or unicodedata.category(char).startswith("M")
 
 
-def _cut(text: str, size: int) -> str:
+def cut(text: str, size: int) -> str:
+    """The beginning of a text, at most `size` bytes of UTF-8, no character halved."""
     return text.encode()[:size].decode(errors="ignore")

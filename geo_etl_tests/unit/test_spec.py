@@ -22,21 +22,31 @@ from geo_etl.spec import (
 TOP_KEYS = [
     "access",
     "attribute_rules",
+    "chunk_attribute",
     "chunk_by",
+    "chunk_grid",
     "chunk_size",
     "collection_id",
     "container_name",
     "converter_params",
     "file_extension",
     "geometry_params",
+    "geoparquet",
     "indexes",
+    "key_columns",
     "limits",
     "load_method",
+    "metadata",
     "render_params",
     "schema",
     "table_name",
     "target_srid",
 ]
+
+
+RULE_KEYS = (
+    "allowed, default, drop, max, min, on_violation, pattern, rename, required, type, unique"
+)
 
 
 def resolve(*layers: dict[str, Any]) -> VectorSpec:
@@ -76,18 +86,37 @@ def test_every_default_is_the_documented_one() -> None:
         "container_name": None,
         "chunk_size": None,
         "chunk_by": "features",
-        "converter_params": {"layer_name": None, "encoding": None, "source_crs": None},
+        "chunk_grid": None,
+        "chunk_attribute": None,
+        "converter_params": {
+            "layer_name": None,
+            "encoding": None,
+            "source_crs": None,
+            "lat_name": None,
+            "lon_name": None,
+            "wkt_column": None,
+        },
         "indexes": {"spatial": True, "attributes": [], "temporal": []},
         "geometry_params": {
             "simplify_tolerance": None,
             "quantize": None,
             "mixed_geometry": "error",
+            "split_antimeridian": False,
         },
-        "attribute_rules": {"schema_change": "stop"},
+        "attribute_rules": {"schema_change": "stop", "columns": {}},
         "load_method": "replace",
+        "key_columns": [],
         "target_srid": 4326,
         "collection_id": "system-vectors",
+        "metadata": {
+            "title": None,
+            "description": None,
+            "license": None,
+            "provider": None,
+            "datetime": None,
+        },
         "render_params": {},
+        "geoparquet": False,
         "limits": {
             "max_features": 10_000_000,
             "max_file_size_gb": 50.0,
@@ -120,9 +149,18 @@ def test_unknown_top_level_key_is_refused_with_file_and_known_keys() -> None:
     ("key", "known"),
     [
         ("indexes.spatail", "attributes, spatial, temporal"),
-        ("converter_params.layer", "encoding, layer_name, source_crs"),
-        ("geometry_params.simplify", "mixed_geometry, quantize, simplify_tolerance"),
-        ("attribute_rules.required", "schema_change"),
+        (
+            "converter_params.layer",
+            "encoding, lat_name, layer_name, lon_name, source_crs, wkt_column",
+        ),
+        (
+            "geometry_params.simplify",
+            "mixed_geometry, quantize, simplify_tolerance, split_antimeridian",
+        ),
+        ("attribute_rules.required", "columns, schema_change"),
+        ("attribute_rules.columns.population.minimum", RULE_KEYS),
+        ("attribute_rules.columns.type.minimum", RULE_KEYS),
+        ("attribute_rules.columns.schema.minimum", RULE_KEYS),
         ("limits.features", "max_features, max_file_size_gb, max_repair_change"),
     ],
 )
@@ -193,9 +231,9 @@ IS_CRS = "PROJ knows no such CRS"
         ("geometry_params.simplify_tolerance", -1, "greater than 0"),
         ("geometry_params.quantize", 0, "greater than 0"),
         ("geometry_params.quantize", -1, "greater than 0"),
-        ("geometry_params.mixed_geometry", "ignore", "'error' or 'any'"),
+        ("geometry_params.mixed_geometry", "ignore", "'error', 'split' or 'any'"),
         ("attribute_rules.schema_change", "maybe", "'stop' or 'allow'"),
-        ("load_method", "overwrite", "'replace' or 'insert'"),
+        ("load_method", "overwrite", "'replace', 'insert', 'append' or 'upsert'"),
         ("chunk_by", "moon", "'features'"),
         ("access", "everyone", "'internal'"),
         ("collection_id", "", "match pattern"),
@@ -338,6 +376,82 @@ def test_layers_are_not_changed_by_a_merge() -> None:
     assert below.values == {"limits": {"max_features": 5}}
 
 
+# Rules for columns
+
+
+def rule(**keys: Any) -> dict[str, Any]:
+    return {"attribute_rules": {"columns": {"a.b c": keys}}}
+
+
+@pytest.mark.parametrize(
+    ("key", "keys", "allowed"),
+    [
+        ("type", {"type": "int"}, "'integer'"),
+        ("min", {"min": "low"}, "must be a number, or a date or time like 2020-01-31"),
+        ("min", {"min": True}, "must be a number, or a date or time like 2020-01-31"),
+        ("max", {"max": [1]}, "must be a single text, number, boolean or date"),
+        ("max", {"min": 5, "max": 3}, "must not be below min (5)"),
+        ("max", {"min": "2020-01-02", "max": "2020-01-01"}, "must not be before min"),
+        ("max", {"min": 5, "max": "2020-01-01"}, "must be of one kind"),
+        ("max", {"min": "2020-01-01", "max": "2020-01-01T00:00:00Z"}, "must both have an offset"),
+        ("default", {"default": float("nan")}, "must be a finite number"),
+        ("default", {"default": {"a": 1}}, "must be a single text, number, boolean or date"),
+        ("allowed", {"allowed": []}, "must have at least one value"),
+        ("allowed", {"allowed": "DE"}, "valid list"),
+        ("allowed.1", {"allowed": ["DE", None]}, "must be a single text"),
+        ("pattern", {"pattern": "(?=a)"}, "a regular expression as RE2 reads it"),
+        ("pattern", {"pattern": "(a)\\1"}, "a regular expression as RE2 reads it"),
+        ("pattern", {"pattern": "a)(b"}, "a regular expression as RE2 reads it"),
+        ("pattern", {"pattern": "\\Qab"}, "a regular expression as RE2 reads it"),
+        ("rename", {"rename": "New Name"}, LETTERS),
+        ("on_violation", {"on_violation": "ignore"}, "'quarantine' or 'stop'"),
+        ("drop", {"drop": True, "required": True, "min": 0}, "here it has required, min"),
+        ("drop", {"drop": True, "on_violation": "stop"}, "here it has on_violation"),
+    ],
+)
+def test_bad_rule_is_refused_with_key_file_and_what_is_allowed(
+    key: str, keys: dict[str, Any], allowed: str
+) -> None:
+    error = refusal({}, rule(**keys), {"chunk_size": 5})
+    assert error.thing == f"file-1: key 'attribute_rules.columns.a.b c.{key}'"
+    assert allowed.lower() in error.remedy.lower()
+
+
+def test_equal_limits_are_allowed() -> None:
+    (equal,) = resolve(rule(min=3, max=3)).attribute_rules.columns.values()
+    assert equal is not None
+    assert (equal.min, equal.max) == (3, 3)
+
+
+def test_date_in_yaml_and_its_text_are_one_spec() -> None:
+    def canonical(day: str) -> dict[str, Any]:
+        text = f"attribute_rules: {{columns: {{a: {{min: {day}, allowed: [{day}]}}}}}}"
+        return resolve_vector_spec([SpecLayer.from_yaml("x", text)]).canonical()
+
+    assert canonical("2020-01-31") == canonical("'2020-01-31'")
+
+
+def test_spec_with_rules_comes_back_from_its_canonical_form() -> None:
+    spec = resolve(rule(min="2020-01-01", allowed=["x", 1, 0.5, True], default=0, unique=True))
+    assert resolve(json.loads(json.dumps(spec.canonical()))) == spec
+
+
+def test_rules_of_a_folder_are_merged_column_by_column_and_key_by_key() -> None:
+    def columns(**rules: Any) -> dict[str, Any]:
+        return {"attribute_rules": {"columns": rules}}
+
+    merged = resolve(
+        columns(a={"min": 1, "max": 5}, b={"drop": True}, c={"drop": True}),
+        columns(a={"max": 6}, c=None),
+    )
+    expected = resolve(columns(a={"min": 1, "max": 6}, b={"drop": True}, c=None))
+    assert merged == expected
+
+
+def test_empty_rule_asks_for_nothing_and_is_allowed() -> None:
+    assert list(resolve(rule()).attribute_rules.columns) == ["a.b c"]
+
+
 # YAML
 
 
@@ -474,15 +588,42 @@ CHANGES: list[tuple[str, Any]] = [
     ("geometry_params.simplify_tolerance", 0.5),
     ("geometry_params.quantize", 0.5),
     ("geometry_params.mixed_geometry", "any"),
+    ("geometry_params.split_antimeridian", True),
     ("attribute_rules.schema_change", "allow"),
+    ("attribute_rules.columns", {"a": {"required": True}}),
+    ("converter_params.wkt_column", "wkt"),
     ("load_method", "insert"),
     ("target_srid", 3857),
     ("collection_id", "other"),
     ("render_params", {"a": 1}),
+    ("geoparquet", True),
     ("limits.max_features", 5),
     ("limits.max_file_size_gb", 5),
     ("limits.max_repair_change", 0.5),
+    ("metadata.title", "Roads"),
+    ("metadata.description", "All roads"),
+    ("metadata.license", "CC-BY-4.0"),
+    ("metadata.provider", "City"),
+    ("metadata.datetime", "2020-01-31T00:00:00Z"),
 ]
+
+
+TOGETHER: list[dict[str, Any]] = [
+    {"chunk_by": "grid", "chunk_grid": {"rows": 2, "cols": 2}},
+    {"chunk_by": "attribute", "chunk_attribute": "a"},
+    {"load_method": "upsert", "key_columns": ["a"]},
+    {"converter_params": {"lat_name": "y", "lon_name": "x"}},
+]
+"""Settings that are not allowed without one another."""
+
+
+def leaves(spec: dict[str, Any]) -> set[str]:
+    """`a.b` for each setting."""
+    found = set()
+    for key, value in spec.items():
+        inner = isinstance(value, dict) and value and key != "chunk_grid"
+        found |= {f"{key}.{name}" for name in value} if inner else {key}
+    return found
 
 
 @pytest.mark.parametrize(("key", "value"), CHANGES)
@@ -491,12 +632,15 @@ def test_job_id_changes_with_every_setting(key: str, value: Any) -> None:
     assert job_id("s", changed, "f") != job_id("s", resolve().canonical(), "f")
 
 
-def test_every_setting_with_a_choice_is_in_the_table_of_changes() -> None:
-    leaves = set()
-    for key, value in resolve().canonical().items():
-        inner = isinstance(value, dict) and value
-        leaves |= {f"{key}.{name}" for name in value} if inner else {key}
-    assert leaves - {key for key, _ in CHANGES} == {"access", "chunk_by"}
+@pytest.mark.parametrize("settings", TOGETHER, ids=str)
+def test_job_id_changes_with_settings_that_go_together(settings: dict[str, Any]) -> None:
+    changed = resolve(settings).canonical()
+    assert job_id("s", changed, "f") != job_id("s", resolve().canonical(), "f")
+
+
+def test_every_setting_with_a_choice_is_among_the_changes() -> None:
+    changed = {key for key, _ in CHANGES}.union(*map(leaves, TOGETHER))
+    assert leaves(resolve().canonical()) - changed == {"access"}
 
 
 @pytest.mark.parametrize(
@@ -591,12 +735,13 @@ def test_json_schema_resolves_all_its_references() -> None:
 
 def test_json_schema_allows_no_unknown_key_in_any_part() -> None:
     parts = [schema for schema in schemas_in(SCHEMA) if "properties" in schema]
-    assert len(parts) == 6
+    assert len(parts) == 9
     assert all(part["additionalProperties"] is False for part in parts)
 
 
-def test_json_schema_requires_no_key() -> None:
-    assert all("required" not in schema for schema in schemas_in(SCHEMA))
+def test_json_schema_requires_no_key_but_the_size_of_a_grid() -> None:
+    required = [schema["required"] for schema in schemas_in(SCHEMA) if "required" in schema]
+    assert required == [["rows", "cols"]]
 
 
 def test_json_schema_patterns_are_legal() -> None:
