@@ -27,6 +27,7 @@ def default_resources() -> dict[str, Any]:
             url=settings.storage_url,
             bronze_container=settings.bronze_container,
             work_container=settings.work_container,
+            silver_container=settings.silver_container,
         ),
         "postgis": PostGISResource(),
         "serving": ServingResource(),

@@ -29,11 +29,15 @@ class Settings(BaseSettings):
     features_url: str | None = Field(None, description="Root of OGC API Features (tipg)")
     bronze_container: str = "bronze"
     work_container: str = "work"
+    silver_container: str = "silver"
     max_concurrent: int | None = Field(None, description="Steps of one run at a time", gt=0)
     sensor_settle_seconds: float = Field(
         5.0, description="A blob younger than this may still be growing", ge=0
     )
     sensor_runs_per_tick: int = Field(100, description="Runs the sensor requests a tick", gt=0)
+    versions_kept: int = Field(
+        3, description="Versions of a table that can be restored, the current one among them", gt=0
+    )
     work_hours: float = Field(24.0, description="Leftovers of failed jobs are kept this long", ge=0)
 
     @field_validator("home")

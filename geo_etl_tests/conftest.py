@@ -55,7 +55,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A private stack: PostgreSQL with PostGIS and pgSTAC, containers. Its settings."""
-    from geo_etl.cli import start_stack
+    from geo_etl.cli.stack import start_stack
     from geo_etl.resources.postgis import engine_for
     from geo_etl.settings import get_settings
     from geo_etl.stack.cluster import Cluster

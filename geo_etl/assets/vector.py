@@ -7,7 +7,7 @@ for every chunk of it.
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import sqlalchemy as sa
@@ -38,29 +38,36 @@ from geo_etl.assets.checks import (
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
 from geo_etl.assets.liveness import HOST, HOST_TAG
 from geo_etl.assets.metadata import table_metadata
-from geo_etl.catalog.vectors import TableFacts, vector_collection, vector_item
+from geo_etl.assets.outcome import result_of, table_facts
+from geo_etl.assets.side_output import (
+    discard_side_output,
+    report_ref,
+    write_geoparquet,
+    write_report,
+)
+from geo_etl.catalog.validate import validate
+from geo_etl.catalog.vectors import vector_collection, vector_item
 from geo_etl.errors import ConservationError, SpecError, TransientError
 from geo_etl.partitions import vector_sources
-from geo_etl.report.result import StacReference, Stage, Summary, VectorResult
+from geo_etl.report.result import VectorResult
 from geo_etl.resources import pgstac
 from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.blobs import delete_below
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.serving import ServingResource
-from geo_etl.resources.sources import identify, resolve_spec
+from geo_etl.resources.sources import identify, local_source, resolve_spec, state_of
+from geo_etl.settings import get_settings
 from geo_etl.spec import SourceRef, task_id
 from geo_etl.vector import ingest
 from geo_etl.vector.chunk import Chunk
-from geo_etl.vector.geometry import bounds_in_wgs84
 from geo_etl.vector.ingest import Clock, Manifest, Order, PublishReport, Span, TaskReport
-from geo_etl.vector.publish import Totals
+from geo_etl.vector.versions import Target, Version
 
 JOB_ID_TAG = "geo_etl/job_id"
 TABLE_TAG = "geo_etl/table"
 # A retry of a failed run runs all steps: Dagster's retry from failure loses mapped steps.
 # Chunks that are loaded already are skipped, so it costs little.
 RETRY_ALL_STEPS = {"dagster/retry_strategy": "ALL_STEPS"}
-PICTURE_FEATURES = 3000
 
 
 class IngestConfig(Config):
@@ -70,21 +77,29 @@ class IngestConfig(Config):
     force: bool = Field(False, description="Run again even if this very job is done")
 
 
+@dataclass(frozen=True)
+class Done:
+    """What the plan hands on for a job that is done already: its stored result."""
+
+    order: Order
+    result: dict[str, Any]
+
+
 @op(
-    out={"manifest": Out(Manifest), "chunks": DynamicOut(Chunk)},
+    out={"manifest": Out(), "chunks": DynamicOut(Chunk)},
     retry_policy=TRANSIENT_RETRIES,
-    description="Check the source, cut it into chunks, create the table to load into.",
+    description="Check the source, cut it into chunks, create the tables to load into.",
 )
 def plan(
     context: OpExecutionContext,
     config: IngestConfig,
     blobs: BlobStorageResource,
     postgis: PostGISResource,
-) -> Iterator[Output[Manifest] | DynamicOutput[Chunk]]:
+) -> Iterator[Output[Manifest | Done] | DynamicOutput[Chunk]]:
     with op_faults():
         manifest = _plan(context, config, blobs, postgis)
     yield Output(manifest, "manifest")
-    for chunk in manifest.chunks:
+    for chunk in manifest.chunks if isinstance(manifest, Manifest) else []:
         key = task_id(manifest.order.job_id, ASSET, "load", chunk.index)
         yield DynamicOutput(chunk, mapping_key=key, output_name="chunks")
 
@@ -94,7 +109,7 @@ def _plan(
     config: IngestConfig,
     blobs: BlobStorageResource,
     postgis: PostGISResource,
-) -> Manifest:
+) -> Manifest | Done:
     if not context.has_partition_key:
         raise SpecError(
             "run of vector_table",
@@ -102,47 +117,44 @@ def _plan(
             "Choose a partition (container/path), or use 'geo-etl ingest'.",
         )
     context.instance.add_run_tags(context.run_id, {HOST_TAG: HOST, **RETRY_ALL_STEPS})
-    clock, source, storage = Clock(), SourceRef.parse(context.partition_key), blobs.storage
+    source, storage = SourceRef.parse(context.partition_key), blobs.storage
     storage.stat(source)
     # A run that was started with a tag alone may name a source that nobody registered yet.
     context.instance.add_dynamic_partitions(str(vector_sources.name), [str(source)])
     spec = resolve_spec(storage, source, config.spec)
     ingest.check_early(source, spec, postgis.engine)
     found = identify(storage, source, config.spec)
-    order = Order(source, found.fingerprint, found.blob.modified, found.job_id, found.spec)
+    order = Order(
+        source,
+        found.fingerprint,
+        found.blob.modified,
+        found.blob.size,
+        found.job_id,
+        found.spec,
+    )
     context.instance.add_run_tags(
         context.run_id,
         {JOB_ID_TAG: order.job_id, TABLE_TAG: str(order.target)},
     )
-    if not config.force and _done(postgis, order) is not None:
+    if not config.force and (result := postgis.done(order.job_id)) is not None:
         context.log.info(f"{source}: job {order.job_id[:8]} is done already; nothing to run.")
-        return Manifest(order, None, [], [], None, "", [], clock.span(), done=True)
+        return Done(order, result)
     storage.create_container(blobs.work_container)
 
     def open_chunk(index: int) -> AbstractContextManager[BinaryIO]:
         return storage.write(_chunk_ref(blobs, order.job_id, index))
 
     try:
-        with storage.local(source) as path:
+        with local_source(storage, source) as path:
             manifest = ingest.plan(order, path, postgis.engine, open_chunk, force=config.force)
     except Exception:
         delete_below(storage, blobs.work_container, f"{order.job_id}/")
         raise
-    if storage.stat(source).etag != found.blob.etag:
+    if state_of(storage, source) != found.blob.etag:
         raise TransientError(f"{source} was written while it was read")
-    assert manifest.load is not None
-    for job_id in manifest.load.superseded:
+    for job_id in manifest.superseded:
         delete_below(storage, blobs.work_container, f"{job_id}/")
     return manifest
-
-
-def _done(postgis: PostGISResource, order: Order) -> VectorResult | None:
-    """The stored result of this very job, if it is what is published now."""
-    for published in postgis.published(job_id=order.job_id):
-        is_whole = published.target == order.target and postgis.is_attached(published)
-        if is_whole and published.result is not None:
-            return VectorResult.model_validate(published.result)
-    return None
 
 
 def _chunk_ref(blobs: BlobStorageResource, job_id: str, index: int) -> SourceRef:
@@ -187,64 +199,64 @@ def load(
     description="Account for every feature, index, then let readers see the new data.",
 )
 def publish(
-    manifest: Manifest,
+    manifest: Any,
     tasks: list[TaskReport],
     blobs: BlobStorageResource,
     postgis: PostGISResource,
     serving: ServingResource,
 ) -> PublishReport | None:
-    if manifest.done:
+    if isinstance(manifest, Done):
         return None
     with op_faults():
-        clock = Clock()
-        account = ingest.settle(manifest, postgis.engine)
-        item = vector_item(_facts(manifest, account, serving))
-        before = postgis.published(
-            schema_name=manifest.order.target.schema, table_name=manifest.order.target.table
-        )
+        return _publish(manifest, tasks, blobs, postgis, serving)
 
-        def write_item(connection: sa.Connection) -> None:
-            pgstac.ensure_collection(connection, vector_collection(item["collection"]))
-            pgstac.upsert_item(connection, item)
-            for entry in before:
-                if (entry.collection_id, entry.item_id) != (item["collection"], item["id"]):
-                    pgstac.delete_item(connection, entry.collection_id, entry.item_id)
 
-        ingest.publish(manifest, account, postgis.engine, write_item)
-        delete_below(blobs.storage, blobs.work_container, f"{manifest.order.job_id}/")
+def _publish(
+    manifest: Manifest,
+    tasks: list[TaskReport],
+    blobs: BlobStorageResource,
+    postgis: PostGISResource,
+    serving: ServingResource,
+) -> PublishReport:
+    clock = Clock()
+    settled = ingest.settle(manifest, postgis.engine)
+    copies = [write_geoparquet(manifest, one, blobs, postgis) for one in settled]
+    report_url = blobs.storage.url(report_ref(blobs, manifest.order))
+    items = [
+        vector_item(table_facts(manifest, one, postgis, serving, report_url, parts))
+        for one, parts in zip(settled, copies, strict=True)
+    ]
+    for item in items:
+        validate(item)
+    versions = ingest.publish(
+        settled, items, postgis.engine, catalogue_version, get_settings().versions_kept
+    )
+    delete_below(blobs.storage, blobs.work_container, f"{manifest.order.job_id}/")
+    for version in versions:
+        discard_side_output(blobs, postgis, version.target)
     spans = [task.span for task in tasks]
     return PublishReport(
-        account=account,
+        accounts=[one.account for one in settled],
+        versions=versions,
         load_span=Span(min(s.start for s in spans), max(s.end for s in spans)) if spans else None,
         load_tasks=len(tasks),
         busy_seconds=sum(span.seconds for span in spans),
         span=clock.span(),
+        geoparquet=[href for parts in copies for href in parts],
     )
 
 
-def _facts(manifest: Manifest, account: Totals, serving: ServingResource) -> TableFacts:
-    order, geometry = manifest.order, manifest.geometry
-    assert geometry is not None
-    return TableFacts(
-        table=str(order.target),
-        collection_id=order.spec.collection_id,
-        source=str(order.source),
-        fingerprint=order.fingerprint,
-        job_id=order.job_id,
-        columns=[
-            ("gid", "bigint", "feature number in the source, from 1"),
-            *((column.name, column.sql_type, column.original) for column in manifest.columns),
-            ("geom", f"geometry({geometry.geometry_type},{geometry.target_srid})", "geometry"),
-        ],
-        features=account.loaded,
-        bbox=bounds_in_wgs84(account.bounds, geometry.target_srid) if account.bounds else None,
-        srid=geometry.target_srid,
-        geometry_type=geometry.geometry_type,
-        modified=order.modified,
-        created=datetime.now(UTC),
-        features_url=serving.collection_url(str(order.target)),
-        renders=order.spec.render_params,
-    )
+def catalogue_version(connection: sa.Connection, version: Version, before: Version | None) -> None:
+    """Write the STAC item of a version; remove that of the version before if it is another."""
+    collection = vector_collection(version.collection_id)
+    validate(collection)
+    pgstac.ensure_collection(connection, collection)
+    pgstac.upsert_item(connection, version.item)
+    if before is not None and (before.collection_id, before.item_id) != (
+        version.collection_id,
+        version.item_id,
+    ):
+        pgstac.delete_item(connection, before.collection_id, before.item_id)
 
 
 @op(
@@ -253,88 +265,61 @@ def _facts(manifest: Manifest, account: Totals, serving: ServingResource) -> Tab
     description="Prove that what was loaded is what is stored, catalogued and served.",
 )
 def verify(
-    manifest: Manifest,
+    manifest: Any,
     published: PublishReport | None,
+    blobs: BlobStorageResource,
     postgis: PostGISResource,
     serving: ServingResource,
 ) -> Iterator[Output[Any] | AssetCheckResult]:
-    from geo_etl.report.picture import map_picture  # with pandas and matplotlib: only here
-
     with op_faults():
         clock = Clock()
-        order = manifest.order
-        stored = postgis.count_rows(order.target)
-        probe = serving.probe_features(str(order.target))
+        targets = _tables(manifest, published)
+        stored = {target: postgis.count_rows(Target.parse(target)) for target in targets}
+        probes = {target: serving.probe_features(target) for target in targets}
         if published is None:
-            result = _done(postgis, order)
-            assert result is not None
+            result = VectorResult.model_validate(manifest.result)
+            report = None
         else:
-            result = _result(manifest, published, serving, clock)
-            if stored != result.summary.features_loaded:
-                raise ConservationError(
-                    f"table {order.target}",
-                    f"{result.summary.features_loaded} features were loaded, {stored} are there",
-                    "Another job may have published to it meanwhile: look at 'geo-etl jobs'.",
-                )
-            postgis.store_result(order.target, order.job_id, result.model_dump(mode="json"))
+            _check_stored(published, stored)
+            url = blobs.storage.url(report_ref(blobs, manifest.order))
+            left_behind = ingest.left_behind(manifest, postgis.engine)
+            result = result_of(manifest, published, serving, url, clock, left_behind)
+            report = write_report(manifest, published, result, blobs, postgis)
+            document = result.model_dump(mode="json")
+            postgis.store_results(published.versions, document)
         with postgis.engine.connect() as connection:
-            item = pgstac.get_item(connection, result.stac.collection_id, result.stac.item_id)
-        wkb, srid = postgis.sample(order.target, PICTURE_FEATURES)
-        picture = map_picture(wkb, srid, result.table)
+            items = {
+                table.table: pgstac.get_item(
+                    connection, table.stac.collection_id, table.stac.item_id
+                )
+                for table in result.tables
+            }
     yield conserved(result, stored)
-    yield catalogued(result, item)
-    yield served(result, probe)
+    yield catalogued(result, items)
+    yield served(result, probes)
     yield Output(
         result.model_dump(mode="json"),
         "result",
-        metadata=table_metadata(result, manifest, picture),
+        metadata=table_metadata(result, published.versions if published else [], report),
     )
 
 
-def _result(
-    manifest: Manifest, report: PublishReport, serving: ServingResource, clock: Clock
-) -> VectorResult:
-    order, account, geometry = manifest.order, report.account, manifest.geometry
-    assert geometry is not None
-    base = serving.collection_url(str(order.target))
-    verify_span = clock.span()
-    stages = [Stage(name="plan", seconds=round(manifest.span.seconds, 3), tasks=1)]
-    if report.load_span is not None:
-        stages.append(
-            Stage(name="load", seconds=round(report.load_span.seconds, 3), tasks=report.load_tasks)
-        )
-    stages.append(Stage(name="publish", seconds=round(report.span.seconds, 3), tasks=1))
-    stages.append(Stage(name="verify", seconds=round(verify_span.seconds, 3), tasks=1))
-    return VectorResult(
-        job_id=order.job_id,
-        source=str(order.source),
-        table=str(order.target),
-        summary=Summary(
-            features_read=account.read,
-            features_loaded=account.loaded,
-            features_repaired=account.repaired,
-            features_quarantined=account.quarantined,
-            features_dropped=account.dropped,
-            total_chunks=len(manifest.chunks),
-            chunks_loaded=len(manifest.chunks),
-            success_rate=round(account.loaded / account.read, 6),
-            data_complete=account.read == account.loaded + account.quarantined + account.dropped,
-        ),
-        stac=StacReference(
-            collection_id=order.spec.collection_id,
-            item_id=str(order.target),
-            bbox=bounds_in_wgs84(account.bounds, geometry.target_srid) if account.bounds else None,
-        ),
-        ogc_features_url=f"{base}/items" if base else None,
-        viewer_url=f"{base}/viewer" if base else None,
-        stages=stages,
-        processing_time_seconds=round(verify_span.end - manifest.span.start, 3),
-        tasks_executed=sum(stage.tasks for stage in stages),
-        parallel_efficiency=ingest.parallel_efficiency(report),
-        original_crs=manifest.original_crs,
-        geometry_type=geometry.geometry_type,
-        warnings=ingest.warnings_of(manifest, account),
-    )
+def _tables(manifest: Manifest | Done, published: PublishReport | None) -> list[str]:
+    if published is not None:
+        return [str(version.target) for version in published.versions]
+    assert isinstance(manifest, Done)
+    return [table["table"] for table in manifest.result["tables"]]
+
+
+def _check_stored(published: PublishReport, stored: dict[str, int]) -> None:
+    for version in published.versions:
+        found = stored[str(version.target)]
+        if found != version.features:
+            raise ConservationError(
+                f"table {version.target}",
+                f"{version.features} features were published, {found} are there",
+                "Another job may have published to it meanwhile: look at 'geo-etl jobs'.",
+            )
 
 
 @config_mapping

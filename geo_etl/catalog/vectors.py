@@ -1,17 +1,41 @@
 """The STAC collection and items of published tables."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pystac
+from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.table import Column as TableColumn
 from pystac.extensions.table import TableExtension
 
+from geo_etl.spec import Metadata
+
 VECTORS = "system-vectors"
+PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+GEOPARQUET_TYPE = "application/vnd.apache.parquet"
+SOURCE_TIME = "the source's modification time"
+"""Where an item's datetime is from when nothing tells the time of the data."""
+SHA256_MULTIHASH = "1220"
+"""Code of SHA-256 and its length of 32 bytes, in hexadecimal (multiformats' multihash table)."""
 
 BBox = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Period:
+    """The time that a table's features are of.
+
+    Attributes:
+        column: where it was read.
+    """
+
+    start: datetime
+    end: datetime
+    column: str
 
 
 @dataclass(frozen=True)
@@ -19,11 +43,21 @@ class TableFacts:
     """What an item says about a published table.
 
     Attributes:
+        fingerprint: SHA-256 of the source, hexadecimal.
         columns: (name, PostgreSQL type, name in the source) of each column.
-        bbox: west, south, east, north in degrees (WGS 84); None for a table without extent.
+        bbox: west, south, east, north in degrees (WGS 84), west > east where the table crosses
+            the antimeridian; None for a table without extent.
         srid: EPSG code of the geometry column.
-        modified: when the source was last written: the item's datetime.
+        modified: when the source was last written.
         features_url: OGC API Features collection, when a server is configured.
+        about: what the spec says of the dataset.
+        source_bytes: size of the source.
+        period: the time of the features, where a column tells it.
+        original_crs: CRS of the source.
+        software: name to version of the programs that made the table.
+        tilejson_url: TileJSON of its vector tiles.
+        report_url: its quality report.
+        geoparquet: addresses of the files of its GeoParquet copy.
     """
 
     table: str
@@ -40,13 +74,22 @@ class TableFacts:
     created: datetime
     features_url: str | None
     renders: dict[str, Any] = field(default_factory=dict)
+    about: Metadata = field(default_factory=Metadata)
+    source_bytes: int | None = None
+    period: Period | None = None
+    original_crs: str | None = None
+    software: dict[str, str] = field(default_factory=dict)
+    tilejson_url: str | None = None
+    report_url: str | None = None
+    geoparquet: Sequence[str] = ()
 
 
 def vector_collection(collection_id: str) -> dict[str, Any]:
     """The collection that vector items go into."""
+    # Open at both ends: sources may be of any time.
+    always: list[datetime | None] = [None, None]
     extent = pystac.Extent(
-        pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]),
-        pystac.TemporalExtent([[datetime.now(UTC), None]]),
+        pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]]), pystac.TemporalExtent([always])
     )
     collection = pystac.Collection(
         id=collection_id,
@@ -59,23 +102,41 @@ def vector_collection(collection_id: str) -> dict[str, Any]:
 
 
 def vector_item(facts: TableFacts) -> dict[str, Any]:
-    """The item of one published table. Its id is the table's `schema.table`."""
+    """The item of one published table. Its id is the table's `schema.table`.
+
+    Its time is what the spec says; else the period of the table's features, where a column tells
+    it, with `datetime` at its start: pgSTAC would drop a null. Else it is the moment that the
+    source was last written. `geo_etl:datetime_from` says which.
+    """
+    given = facts.about.datetime
+    period = facts.period if given is None else None
+    otherwise, because = facts.modified, SOURCE_TIME
+    if given is not None:
+        otherwise, because = given, "the spec"
     item = pystac.Item(
         id=facts.table,
         collection=facts.collection_id,
-        geometry=_polygon(facts.bbox) if facts.bbox else None,
+        geometry=bbox_geometry(facts.bbox) if facts.bbox else None,
         bbox=list(facts.bbox) if facts.bbox else None,
-        datetime=facts.modified,
+        datetime=otherwise if period is None else period.start,
+        start_datetime=None if period is None else period.start,
+        end_datetime=None if period is None else period.end,
         properties={
-            "title": facts.table,
-            "created": facts.created.isoformat().replace("+00:00", "Z"),
+            "title": facts.about.title or facts.table,
+            "created": _moment(facts.created),
             "geo_etl:source": facts.source,
             "geo_etl:source_sha256": facts.fingerprint,
             "geo_etl:job_id": facts.job_id,
-            "geo_etl:datetime_from": "the source's modification time",
+            "geo_etl:datetime_from": because if period is None else f"column {period.column}",
             "geo_etl:geometry_type": facts.geometry_type,
         },
     )
+    if facts.about.description:
+        item.properties["description"] = facts.about.description
+    if facts.about.license:
+        item.properties["license"] = facts.about.license
+    if facts.about.provider:
+        item.properties["providers"] = [{"name": facts.about.provider, "roles": ["producer"]}]
     if facts.renders:
         item.properties["renders"] = facts.renders
     table = TableExtension.ext(item, add_if_missing=True)
@@ -83,24 +144,88 @@ def vector_item(facts: TableFacts) -> dict[str, Any]:
     table.row_count = facts.features
     table.primary_geometry = "geom"
     ProjectionExtension.ext(item, add_if_missing=True).code = f"EPSG:{facts.srid}"
-    if facts.features_url:
-        item.add_asset(
-            "features",
-            pystac.Asset(
-                href=f"{facts.features_url}/items",
-                title="OGC API Features",
-                media_type=pystac.MediaType.GEOJSON,
-                roles=["data"],
-            ),
-        )
+    # STAC wants the link wherever the property is; it holds below /collections/…/items/.
+    collection = f"../../{facts.collection_id}"
+    item.add_link(pystac.Link("collection", collection, pystac.MediaType.JSON))
+    _add_lineage(item, facts)
+    _add_source(item, facts)
+    _add_outputs(item, facts)
     return item.to_dict(include_self_link=False)
 
 
-def _polygon(bbox: BBox) -> dict[str, Any]:
+def bbox_geometry(bbox: BBox) -> dict[str, Any]:
+    """The outline of a box as GeoJSON.
+
+    A box with west > east crosses the antimeridian: cut there into two polygons, as RFC 7946
+    asks in section 3.1.9. A box without width or height is a line or a point: a polygon without
+    area is not valid, and no search would find it.
+    """
     west, south, east, north = bbox
+    if west <= east:
+        return _outline(west, south, east, north)
+    halves = [(west, 180.0), (-180.0, east)]
+    parts = [_outline(left, south, right, north) for left, right in halves if left < right]
+    if not parts:
+        return _outline(180.0, south, 180.0, north)
+    if len(parts) == 1:
+        return parts[0]
+    kind = f"Multi{parts[0]['type']}"
+    return {"type": kind, "coordinates": [part["coordinates"] for part in parts]}
+
+
+def _outline(west: float, south: float, east: float, north: float) -> dict[str, Any]:
+    if (west, south) == (east, north):
+        return {"type": "Point", "coordinates": [west, south]}
+    if west == east or south == north:
+        return {"type": "LineString", "coordinates": [[west, south], [east, north]]}
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return {"type": "Polygon", "coordinates": [ring]}
 
 
+def _add_lineage(item: pystac.Item, facts: TableFacts) -> None:
+    item.stac_extensions.append(PROCESSING)
+    crs = f" in {facts.original_crs}" if facts.original_crs else ""
+    item.properties["processing:lineage"] = (
+        f"{facts.source}{crs} (SHA-256 {facts.fingerprint}), by job {facts.job_id}, became table "
+        f"{facts.table} in EPSG:{facts.srid}: geometries repaired, reprojected and promoted to "
+        f"{facts.geometry_type}, attributes renamed."
+    )
+    if facts.software:
+        item.properties["processing:software"] = facts.software
+
+
+def _add_source(item: pystac.Item, facts: TableFacts) -> None:
+    asset = pystac.Asset(href=facts.source, title="The source, as delivered", roles=["source"])
+    item.add_asset("source", asset)
+    file = FileExtension.ext(asset, add_if_missing=True)
+    if facts.source_bytes is not None:
+        file.size = facts.source_bytes
+    if re.fullmatch(r"[0-9a-f]{64}", facts.fingerprint):
+        file.checksum = SHA256_MULTIHASH + facts.fingerprint
+
+
+def _add_outputs(item: pystac.Item, facts: TableFacts) -> None:
+    if facts.features_url:
+        href, kind = f"{facts.features_url}/items", pystac.MediaType.GEOJSON
+        item.add_asset("features", pystac.Asset(href, "OGC API Features", None, kind, ["data"]))
+        item.add_link(pystac.Link("alternate", href, kind, "Features"))
+    if facts.tilejson_url:
+        item.add_link(
+            pystac.Link("tilejson", facts.tilejson_url, pystac.MediaType.JSON, "Vector tiles")
+        )
+    if facts.report_url:
+        kind = pystac.MediaType.HTML
+        report = pystac.Asset(facts.report_url, "Quality report", None, kind, ["metadata"])
+        item.add_asset("quality_report", report)
+    several = len(facts.geoparquet) > 1
+    for number, href in enumerate(facts.geoparquet):
+        key = f"geoparquet_{number:05d}" if several else "geoparquet"
+        item.add_asset(key, pystac.Asset(href, "GeoParquet", None, GEOPARQUET_TYPE, ["data"]))
+
+
 def _column(name: str, type_: str, original: str) -> TableColumn:
     return TableColumn({"name": name, "type": type_, "description": original})
+
+
+def _moment(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

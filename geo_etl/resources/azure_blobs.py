@@ -133,6 +133,10 @@ class AzureBlobs:
                 stream = await client.download_blob(max_concurrency=4)
                 await stream.readinto(file)
 
+    def url(self, ref: SourceRef) -> str:
+        client = self._fs.service_client.get_blob_client(ref.container, ref.path)
+        return str(client.url).partition("?")[0]  # a token is no part of the address
+
     def delete(self, ref: SourceRef) -> None:
         sync(self._fs.loop, self._delete, ref)
 

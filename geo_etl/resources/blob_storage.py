@@ -36,6 +36,7 @@ class BlobStorageResource(ConfigurableResource):  # type: ignore[type-arg]
     url: str
     bronze_container: str = "bronze"
     work_container: str = "work"
+    silver_container: str = "silver"
 
     @property
     def storage(self) -> BlobStorage:

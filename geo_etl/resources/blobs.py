@@ -59,6 +59,9 @@ class BlobStorage(Protocol):
     def local(self, ref: SourceRef) -> AbstractContextManager[Path]:
         """The blob as a local file, for as long as the block lasts; not to be written to."""
 
+    def url(self, ref: SourceRef) -> str:
+        """Address of a blob for other programs: `file:///…` or `https://…`."""
+
     def delete(self, ref: SourceRef) -> None:
         """Remove a blob."""
 

@@ -102,6 +102,9 @@ class LocalBlobs:
     def local(self, ref: SourceRef) -> Iterator[Path]:
         yield self._existing(ref)
 
+    def url(self, ref: SourceRef) -> str:
+        return self._checked(ref).absolute().as_uri()
+
     def delete(self, ref: SourceRef) -> None:
         path = self._existing(ref)
         path.unlink()
@@ -175,12 +178,18 @@ class LocalBlobs:
         )
 
 
+def _may_hold(folder: str, prefix: str) -> bool:
+    """Whether paths below a folder (with a slash at its end) can begin with a prefix."""
+    return folder.startswith(prefix) or prefix.startswith(folder)
+
+
 def _walk(root: Path, prefix: str) -> Iterator[str]:
     """Paths of all files below `root` that begin with `prefix`, relative to it."""
     start = prefix.rpartition("/")[0]
     for folder, folders, files in os.walk(root / start):
-        folders.sort()
         below = os.path.relpath(folder, root)
+        inside = "" if below == "." else f"{below}/"
+        folders[:] = sorted(f for f in folders if _may_hold(f"{inside}{f}/", prefix))
         for file in sorted(files):
             path = file if below == "." else f"{below}/{file}"
             if path.startswith(prefix) and not file.startswith(PARTIAL):

@@ -1,6 +1,6 @@
 """PostGIS: the engine, and what geo_etl reads from its own tables there."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -13,7 +13,9 @@ from geo_etl.errors import TransientError
 from geo_etl.settings import get_settings
 from geo_etl.vector import ledger
 from geo_etl.vector.load import drop_loads
-from geo_etl.vector.publish import Target
+from geo_etl.vector.parent import table_name
+from geo_etl.vector.publish import store_result
+from geo_etl.vector.versions import Target, Version, find_versions
 
 
 @cache
@@ -45,22 +47,6 @@ def is_transient(error: BaseException) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class Published:
-    """A table that geo_etl publishes."""
-
-    target: Target
-    source: str
-    job_id: str
-    load_id: int
-    fingerprint: str
-    collection_id: str
-    item_id: str
-    features: int
-    published_at: datetime
-    result: dict[str, Any] | None
-
-
 class PostGISResource(ConfigurableResource):  # type: ignore[type-arg]
     """The database. Without a URL, the one that the settings name."""
 
@@ -76,41 +62,37 @@ class PostGISResource(ConfigurableResource):  # type: ignore[type-arg]
         """SQLAlchemy's engine."""
         return engine_for(self.database_url)
 
-    def published(self, **where: str) -> list[Published]:
-        """Published tables, filtered by columns of the ledger (`source=…`, `job_id=…`)."""
-        table = ledger.publication
-        statement = sa.select(table).where(*(table.c[key] == value for key, value in where.items()))
+    def published(self, **where: Any) -> list[Version]:
+        """Versions that readers see, filtered by columns of the ledger (`source=…`)."""
         with self.engine.connect() as connection:
-            rows = connection.execute(statement.order_by(table.c.published_at)).all()
-        return [
-            Published(
-                target=Target(row.schema_name, row.table_name),
-                source=row.source,
-                job_id=row.job_id,
-                load_id=row.load_id,
-                fingerprint=row.fingerprint,
-                collection_id=row.collection_id,
-                item_id=row.item_id,
-                features=row.features,
-                published_at=row.published_at,
-                result=row.result,
-            )
-            for row in rows
-        ]
+            return find_versions(connection, current=True, **where)
 
-    def is_attached(self, published: Published) -> bool:
-        """Whether a published table is there, with the load that the ledger names."""
-        statement = sa.text(
-            "SELECT EXISTS (SELECT FROM pg_inherits i JOIN geo_etl.load l"
-            " ON i.inhrelid = to_regclass('geo_loads.' || l.load_table)"
-            " WHERE l.id = :load AND i.inhparent = to_regclass(:parent))"
-        )
+    def is_attached(self, version: Version) -> bool:
+        """Whether a published table is there, with the loads that the ledger names."""
         with self.engine.connect() as connection:
-            quote = connection.dialect.identifier_preparer.quote_identifier
-            target = published.target
-            parent = f"{quote(target.schema)}.{quote(target.table)}"
-            values = {"load": published.load_id, "parent": parent}
-            return bool(connection.execute(statement, values).scalar_one())
+            found = connection.execute(
+                sa.text(
+                    "SELECT count(*) FROM pg_inherits i JOIN geo_etl.load l"
+                    " ON i.inhrelid = to_regclass('geo_loads.' || l.load_table)"
+                    " WHERE l.id = ANY(:loads) AND i.inhparent = to_regclass(:parent)"
+                ),
+                {
+                    "loads": list(version.loads),
+                    "parent": table_name(connection, version.target),
+                },
+            ).scalar_one()
+        return bool(found == len(version.loads))
+
+    def done(self, job_id: str) -> dict[str, Any] | None:
+        """The stored result of a job whose features readers see, all of them; None otherwise."""
+        with self.engine.connect() as connection:
+            shown = [v for v in find_versions(connection, current=True) if job_id in v.jobs]
+            made = find_versions(connection, job_id=job_id)
+        results = [version.result for version in made if version.result is not None]
+        if not results or not all(map(self.is_attached, shown)):
+            return None
+        tables = {table["table"] for table in results[-1]["tables"]}
+        return results[-1] if tables == {str(version.target) for version in shown} else None
 
     def count_rows(self, target: Target) -> int:
         """Rows that readers of a published table see."""
@@ -146,16 +128,8 @@ class PostGISResource(ConfigurableResource):  # type: ignore[type-arg]
             ).scalars()
             return drop_loads(connection, stale.all())
 
-    def store_result(self, target: Target, job_id: str, result: dict[str, Any]) -> None:
-        """Keep the result document of a publish that was verified."""
-        table = ledger.publication
+    def store_results(self, versions: Sequence[Version], result: dict[str, Any]) -> None:
+        """Keep the result document of a job whose publish was verified."""
         with self.engine.begin() as connection:
-            connection.execute(
-                sa.update(table)
-                .where(
-                    table.c.schema_name == target.schema,
-                    table.c.table_name == target.table,
-                    table.c.job_id == job_id,
-                )
-                .values(result=result)
-            )
+            for version in versions:
+                store_result(connection, version, result)

@@ -110,7 +110,9 @@ def _schemas(settings: Settings) -> Part:
         ).scalar_one()
         if not there:
             return Part(False, "geo_etl's tables are missing", "Run 'geo-etl up'.")
-        count = connection.execute(sa.text("SELECT count(*) FROM geo_etl.publication")).scalar_one()
+        count = connection.execute(
+            sa.text("SELECT count(*) FROM geo_etl.publication WHERE current")
+        ).scalar_one()
     return Part(True, f"{count} published tables")
 
 

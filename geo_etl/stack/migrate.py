@@ -62,7 +62,11 @@ def reset(url: str) -> None:
     else is in schema `geo` or in pgSTAC stays. The caller has asked for confirmation.
     """
     with engine_for(url).begin() as connection:
-        for row in connection.execute(sa.select(ledger.publication)).all():
+        entry = ledger.publication.c
+        names = (entry.schema_name, entry.table_name, entry.collection_id, entry.item_id)
+        has_ledger = sa.inspect(connection).has_table("publication", schema="geo_etl")
+        published = connection.execute(sa.select(*names).distinct()).all() if has_ledger else ()
+        for row in published:
             quote = connection.dialect.identifier_preparer.quote_identifier
             table = f"{quote(row.schema_name)}.{quote(row.table_name)}"
             connection.execute(sa.text(f"DROP TABLE IF EXISTS {table} CASCADE"))

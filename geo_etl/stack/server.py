@@ -39,7 +39,7 @@ class FreshCatalog:
         async with tipg.app.state.pool.acquire() as connection:
             stamp = await connection.fetchrow(
                 "SELECT count(*), max(published_at), array_agg(DISTINCT schema_name) AS schemas"
-                " FROM geo_etl.publication"
+                " FROM geo_etl.publication WHERE current"
             )
         if stamp == self._stamp and time.monotonic() - self._read_at < MAX_AGE_SECONDS:
             return
@@ -64,7 +64,7 @@ async def start_page(request: Request) -> str:
     async with tipg.app.state.pool.acquire() as connection:
         rows: list[asyncpg.Record] = await connection.fetch(
             "SELECT schema_name || '.' || table_name AS name, source, features, published_at"
-            " FROM geo_etl.publication ORDER BY published_at DESC"
+            " FROM geo_etl.publication WHERE current ORDER BY published_at DESC"
         )
     return _page(rows, str(request.base_url).rstrip("/"))
 

@@ -4,22 +4,20 @@ Drop null and empty → repair → force 2D → reproject → simplify, quantize
 EWKB. What can't go into the table is handed back with its reason; nothing disappears.
 """
 
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyproj
 import shapely
-from pyproj._transformer import AreaOfInterest
-from pyproj.transformer import TransformerGroup
 from shapely import GeometryType
 from shapely.errors import GEOSException
 
+from geo_etl.vector.antimeridian import split_at_antimeridian
 from geo_etl.vector.flat import Plain, plain_geometries, write_ewkb
+from geo_etl.vector.repair import Repair, repair_one
+from geo_etl.vector.reproject import transformer
 from geo_etl.vector.wkb import CURVES, wkb_types
 
 Geometries = npt.NDArray[np.object_]
@@ -41,6 +39,7 @@ class GeometryPlan:
         source_crs, target_srid: reprojection; None as source means that both are the same.
         geometry_type: type of the table's column: a Multi type, `GeometryCollection`, or
             `Geometry` for any.
+        split_antimeridian: cut what crosses 180° into parts; the target CRS is in degrees.
         max_repair_change: largest relative change of area (length) that a repair may cause.
     """
 
@@ -50,19 +49,7 @@ class GeometryPlan:
     max_repair_change: float
     simplify_tolerance: float | None = None
     quantize: float | None = None
-
-
-@dataclass(frozen=True)
-class Repair:
-    """One repaired geometry: row in the batch, GEOS's reason, measures before and after.
-
-    The measure is the area (polygons, units of the source CRS squared) or the length (lines).
-    """
-
-    row: int
-    reason: str
-    before: float
-    after: float
+    split_antimeridian: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +88,7 @@ def prepare(wkb: pa.Array, plan: GeometryPlan) -> Prepared:
     Args:
         wkb: binary array of n geometries, null where a feature has none.
     """
-    if plan.simplify_tolerance is not None or plan.quantize is not None:
+    if plan.simplify_tolerance is not None or plan.quantize is not None or plan.split_antimeridian:
         return _prepare_objects(wkb, np.arange(len(wkb)), plan)
     plain = plain_geometries(wkb, plan.geometry_type)
     if not len(plain.rows):
@@ -186,6 +173,8 @@ def _prepare_objects(wkb: pa.Array, rows: npt.NDArray[np.int64], plan: GeometryP
     if had_z:
         state.current = shapely.force_2d(state.current)
     _reproject(state, plan)
+    if plan.split_antimeridian:
+        state.current = split_at_antimeridian(state.current)
     _generalise(state, plan)
     _promote(state, plan)
     refused = {refusal.row for refusal in state.refusals}
@@ -241,7 +230,7 @@ def _repair(state: _State, max_change: float) -> list[Repair]:
     for position, reason in zip(invalid.tolist(), reasons, strict=True):
         original = state.current[position]
         try:
-            repaired, before, after = _repair_one(original)
+            repaired, before, after = repair_one(original)
         except GEOSException as error:
             problems[position] = f"{reason}; it can't be repaired ({error})"
             continue
@@ -253,41 +242,12 @@ def _repair(state: _State, max_change: float) -> list[Repair]:
             )
         else:
             state.current[position] = repaired
-            repairs.append(Repair(int(state.rows[position]), str(reason), before, after))
+            kinds = original.geom_type, repaired.geom_type
+            repairs.append(Repair(int(state.rows[position]), str(reason), before, after, *kinds))
     mask = np.zeros(len(state.current), dtype=bool)
     mask[list(problems)] = True
     state.refuse(mask, lambda position: problems[position])
     return repairs
-
-
-def _repair_one(
-    geometry: shapely.Geometry,
-) -> tuple[shapely.Geometry | None, float, float]:
-    """The repaired geometry (None if nothing is left), and its measure before and after.
-
-    A self-crossing polygon has no area of its own: 'before' is the area its rings enclose by
-    the even-odd rule, which is what `make_valid`'s linework method builds.
-    """
-    dimension = int(shapely.get_dimensions(geometry))
-    repaired = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
-    if geometry.geom_type != "GeometryCollection":
-        repaired = _of_dimension(repaired, dimension)
-    if shapely.is_empty(repaired):
-        return None, 0.0, 0.0
-    if dimension == 2:
-        reference = _of_dimension(shapely.make_valid(geometry, method="linework"), 2)
-        return repaired, float(shapely.area(reference)), float(shapely.area(repaired))
-    return repaired, float(shapely.length(geometry)), float(shapely.length(repaired))
-
-
-def _of_dimension(geometry: shapely.Geometry, dimension: int) -> shapely.Geometry:
-    """Only the points (0), lines (1) or polygons (2) of a geometry."""
-    if geometry.geom_type != "GeometryCollection":
-        same = int(shapely.get_dimensions(geometry)) == dimension
-        return geometry if same else shapely.GeometryCollection()
-    parts = shapely.get_parts(shapely.get_parts(geometry))
-    parts = parts[shapely.get_dimensions(parts) == dimension]
-    return shapely.union_all(parts) if len(parts) else shapely.GeometryCollection()
 
 
 def _reproject(state: _State, plan: GeometryPlan) -> None:
@@ -343,63 +303,3 @@ def _promote(state: _State, plan: GeometryPlan) -> None:
                 f"it is a {state.current[position].geom_type} in a {plan.geometry_type} table"
             ),
         )
-
-
-@cache
-def transformer(source_crs: str, target_srid: int) -> pyproj.Transformer:
-    """The transformation, x/y (longitude/latitude) on both sides whatever the axis order."""
-    return pyproj.Transformer.from_crs(source_crs, f"EPSG:{target_srid}", always_xy=True)
-
-
-def same_crs(source_crs: str, target_srid: int) -> bool:
-    """Whether coordinates need no change, axis order aside."""
-    source = pyproj.CRS.from_user_input(source_crs)
-    return source.equals(pyproj.CRS.from_epsg(target_srid), ignore_axis_order=True)
-
-
-def transformation_warnings(
-    source_crs: str, target_srid: int, bounds: tuple[float, float, float, float] | None
-) -> list[str]:
-    """What a user should know about the accuracy of the reprojection.
-
-    Args:
-        bounds: of the data in its own CRS (x/y order); used to tell which grids matter.
-    """
-    crs = pyproj.CRS.from_user_input(source_crs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says in passing what is returned here
-        group = TransformerGroup(
-            crs,
-            f"EPSG:{target_srid}",
-            always_xy=True,
-            area_of_interest=_area_of_interest(crs, bounds),
-        )
-    if group.best_available or not group.unavailable_operations or not group.transformers:
-        return []
-    best, used = group.unavailable_operations[0], group.transformers[0]
-    grids = ", ".join(sorted({grid.short_name for grid in best.grids if not grid.available}))
-    accuracy = f"about {used.accuracy:g} m" if used.accuracy >= 0 else "an unknown measure"
-    return [
-        f"The reprojection to EPSG:{target_srid} is accurate to {accuracy}; a PROJ grid that is "
-        f"not installed ({grids}) would make it better."
-    ]
-
-
-def _area_of_interest(
-    crs: pyproj.CRS, bounds: tuple[float, float, float, float] | None
-) -> AreaOfInterest | None:
-    if crs.is_geographic and bounds is not None and np.isfinite(bounds).all():
-        west, south, east, north = bounds
-        if -180 <= west <= east <= 180 and -90 <= south <= north <= 90:
-            return AreaOfInterest(west, south, east, north)
-    area = crs.area_of_use
-    return AreaOfInterest(area.west, area.south, area.east, area.north) if area else None
-
-
-def bounds_in_wgs84(bounds: Iterable[float], srid: int) -> tuple[float, float, float, float]:
-    """Bounds (west, south, east, north) in degrees from bounds in a CRS."""
-    west, south, east, north = bounds
-    if srid != 4326:
-        to_wgs84 = pyproj.Transformer.from_crs(f"EPSG:{srid}", "EPSG:4326", always_xy=True)
-        west, south, east, north = to_wgs84.transform_bounds(west, south, east, north)
-    return west, south, east, north

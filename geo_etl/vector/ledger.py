@@ -1,14 +1,17 @@
-"""What geo_etl remembers in the database: loads, their chunks, and what is published.
+"""What geo_etl remembers in the database: loads, their chunks, and what was published.
 
 The chunk ledger makes loads exactly-once: a chunk's row is written in the transaction of the
-chunk's COPY. Schemas: `geo_etl` holds these tables, `geo_loads` the tables that loads go into
-(not served), `geo_quarantine` the features that could not be published.
+chunk's COPY. A published table has versions; one is current, and the last few can be restored, for
+their loads are kept. Schemas: `geo_etl` holds these tables, `geo_loads` those that loads go into
+(not served), `geo_quarantine` the features that were not published.
 """
 
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
+
+from geo_etl.errors import StackError
 
 LOADS_SCHEMA = "geo_loads"
 QUARANTINE_SCHEMA = "geo_quarantine"
@@ -29,11 +32,16 @@ load = sa.Table(
     sa.Column("id", sa.BigInteger, primary_key=True),
     sa.Column("job_id", sa.Text, nullable=False, index=True),
     sa.Column("source", sa.Text, nullable=False, index=True),
+    sa.Column("schema_name", sa.Text, nullable=False, comment="Of the table it is meant for"),
+    sa.Column("table_name", sa.Text, nullable=False),
     sa.Column("load_table", sa.Text, nullable=False, unique=True),
     sa.Column("layout", sa.Text, nullable=False, comment="Digest of the chunks and the columns"),
     sa.Column("state", sa.Text, nullable=False, comment="loading | published"),
+    sa.Column("gid_from", sa.BigInteger, nullable=False, comment="Smallest gid it may hold"),
+    sa.Column("gid_to", sa.BigInteger, nullable=False, comment="Gids it may hold end before this"),
+    sa.Column("merged_from", sa.Integer, comment="Upsert: version whose other rows it took over"),
     _now(),
-    comment="One table in geo_loads: a version of a published table, in the making or attached",
+    comment="One table in geo_loads: a version of a published table, or a part of one",
 )
 
 chunk = sa.Table(
@@ -60,6 +68,8 @@ repair = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("measure_before", sa.Double, nullable=False),
     sa.Column("measure_after", sa.Double, nullable=False),
+    sa.Column("type_before", sa.Text, nullable=False),
+    sa.Column("type_after", sa.Text, nullable=False),
     comment="Repaired geometries: area (polygons) or length (lines) in units of the source CRS",
 )
 
@@ -71,7 +81,7 @@ quarantine = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("geometry", sa.LargeBinary, comment="WKB as the source has it"),
     sa.Column("attributes", pg.JSONB, nullable=False),
-    comment="Features of loads in the making that could not be loaded",
+    comment="Features that could not be loaded",
 )
 
 publication = sa.Table(
@@ -79,14 +89,24 @@ publication = sa.Table(
     metadata,
     sa.Column("schema_name", sa.Text, primary_key=True),
     sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("current", sa.Boolean, nullable=False, comment="Whether readers see this version"),
     sa.Column("source", sa.Text, nullable=False, index=True),
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("job_id", sa.Text, nullable=False, index=True),
-    sa.Column("load_id", sa.ForeignKey(load.c.id), nullable=False),
+    sa.Column("load_method", sa.Text, nullable=False),
+    sa.Column("loads", pg.ARRAY(sa.BigInteger), nullable=False, comment="Its rows, in geo_loads"),
+    sa.Column("sources", pg.ARRAY(sa.Text), nullable=False, comment="Whose features it holds"),
+    sa.Column("jobs", pg.ARRAY(sa.Text), nullable=False, comment="Jobs whose features it holds"),
     sa.Column("collection_id", sa.Text, nullable=False),
     sa.Column("item_id", sa.Text, nullable=False),
-    sa.Column("columns", pg.JSONB, nullable=False, comment="Published columns: name to type"),
+    sa.Column("item", pg.JSONB, nullable=False, comment="Its STAC item"),
+    sa.Column("columns", pg.JSONB, nullable=False, comment="[name, type, name in the source] each"),
+    sa.Column("geometry_type", sa.Text, nullable=False),
+    sa.Column("srid", sa.Integer, nullable=False),
+    sa.Column("indexes", pg.JSONB, nullable=False, comment="[column, method] each"),
     sa.Column("features", sa.BigInteger, nullable=False),
+    sa.Column("bounds", pg.ARRAY(sa.Double), comment="xmin, ymin, xmax, ymax in the table's CRS"),
     sa.Column(
         "result",
         pg.JSONB(none_as_null=True),
@@ -95,12 +115,34 @@ publication = sa.Table(
     sa.Column(
         "published_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False
     ),
-    comment="Every table that geo_etl publishes, and the source and job it came from",
+    comment="Every version of every table that geo_etl publishes, and the job that it came from",
+)
+sa.Index(
+    "one_current_version",
+    publication.c.schema_name,
+    publication.c.table_name,
+    unique=True,
+    postgresql_where=publication.c.current,
 )
 
 
 def create(connection: sa.Connection) -> None:
-    """Create schemas and ledger tables where they are missing."""
+    """Create schemas and ledger tables where they are missing.
+
+    Raises:
+        StackError: an older geo_etl made them, otherwise.
+    """
     for schema in SCHEMAS:
         connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+    inspector = sa.inspect(connection)
+    for table in metadata.sorted_tables:
+        if not inspector.has_table(table.name, schema=table.schema):
+            continue
+        have = {column["name"] for column in inspector.get_columns(table.name, table.schema)}
+        if missing := [column.name for column in table.columns if column.name not in have]:
+            raise StackError(
+                f"table {table.schema}.{table.name}",
+                f"it was made by an older geo_etl and lacks {', '.join(missing)}",
+                "Run 'geo-etl reset --yes' and ingest again: sources in bronze are still there.",
+            )
     metadata.create_all(connection)

@@ -6,27 +6,25 @@ comes second, or again, finds the row and does nothing.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 from geoalchemy2 import Geometry
 
 from geo_etl.errors import PublishError
 from geo_etl.vector import ledger
-from geo_etl.vector.attributes import JSONB_VERSION, Column, encode_attributes, json_text
+from geo_etl.vector.attributes import Column
 from geo_etl.vector.chunk import Chunk
-from geo_etl.vector.geometry import GeometryPlan, Prepared, prepare
-from geo_etl.vector.source import FID, GEOMETRY
+from geo_etl.vector.geometry import GeometryPlan
+from geo_etl.vector.rows import GEOM, GID, ChunkCounts, Rows
+from geo_etl.vector.rules import RulePlan
+from geo_etl.vector.versions import Target, current_version, gids_taken, next_gid
 
 if TYPE_CHECKING:
     import adbc_driver_postgresql.dbapi as adbc
-
-GID = "gid"
-GEOM = "geom"
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,13 @@ class Load:
     """One load in the making: a row of `geo_etl.load` and its table in `geo_loads`.
 
     Attributes:
-        superseded: job ids of unfinished loads of the same source that it took the place of.
+        gid_from, gid_to: range of the gids that its features get; `gid_to` is exclusive.
     """
 
     id: int
     table: str
-    superseded: tuple[str, ...] = ()
+    gid_from: int
+    gid_to: int
 
 
 def recorded_counts(connection: sa.Connection, load: Load, chunk: Chunk) -> "ChunkCounts | None":
@@ -66,79 +65,109 @@ def recorded_counts(connection: sa.Connection, load: Load, chunk: Chunk) -> "Chu
 
 
 @dataclass(frozen=True)
-class ChunkCounts:
-    """What became of a chunk's features. `loaded + dropped + quarantined` is their number."""
+class LoadPlan:
+    """What one load is to be.
 
-    loaded: int = 0
-    dropped: int = 0
-    quarantined: int = 0
-    repaired: int = 0
-    had_z: int = 0
-    without_nul: int = 0
+    Attributes:
+        target: the table that it is meant for.
+        columns: of the load's table; a delivery that is added to a table may lack some.
+        chunks: those whose features go into it.
+        read: number of the source's features, in all of its loads.
+        adds: whether the features come on top of those that are published.
+    """
+
+    job_id: str
+    source: str
+    target: Target
+    columns: Sequence[Column]
+    geometry: GeometryPlan
+    chunks: Sequence[Chunk]
+    read: int
+    adds: bool
+
+    def layout(self) -> str:
+        """Digest of all that decides whether an earlier load can be continued."""
+        facts = {
+            "columns": [asdict(column) for column in self.columns],
+            "geometry": asdict(self.geometry),
+            "chunks": [(chunk.index, chunk.rows) for chunk in self.chunks],
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def begin_load(
-    connection: sa.Connection,
-    *,
-    job_id: str,
-    source: str,
-    columns: list[Column],
-    geometry: GeometryPlan,
-    chunks: list[Chunk],
-    force: bool,
-) -> Load:
-    """Create the table that a job loads into, or find the one it began before.
+def begin_loads(
+    connection: sa.Connection, plans: Sequence[LoadPlan], *, force: bool
+) -> tuple[list[Load], list[str]]:
+    """Create the tables that a job loads into, or find those that it began before.
 
     Runs before any fan-out: PostgreSQL's DDL takes locks that concurrent loads would
-    deadlock on. A load that the same source began with another spec, content or chunk layout
-    is dropped here.
+    deadlock on. Loads that the same source began with another spec, content or chunk layout
+    are dropped here.
 
     Args:
         connection: in a transaction of its own.
+        plans: of one job.
         force: never continue an earlier load.
+
+    Returns:
+        A load for each plan, and the job ids of other unfinished loads that they replace.
     """
+    source, job_id = plans[0].source, plans[0].job_id
     lock(connection, f"load {source}")
-    layout = _layout(columns, geometry, chunks)
+    layouts = {(plan.target.schema, plan.target.table): plan.layout() for plan in plans}
     stale: dict[int, str] = {}
-    found: sa.Row[Any] | None = None
+    found: dict[tuple[str, str], Load] = {}
     for row in connection.execute(
         sa.select(ledger.load).where(
             ledger.load.c.source == source, ledger.load.c.state == "loading"
         )
     ):
-        if not force and row.job_id == job_id and row.layout == layout:
-            found = row
+        key = (row.schema_name, row.table_name)
+        same = row.job_id == job_id and row.layout == layouts.get(key)
+        if same and not force and _is_free(connection, row):
+            found[key] = Load(row.id, row.load_table, row.gid_from, row.gid_to)
         else:
             stale[row.id] = row.job_id
     drop_loads(connection, stale)
-    superseded = tuple(sorted(set(stale.values()) - {job_id}))
-    if found is not None:
-        return Load(found.id, found.load_table, superseded)
-    load = _create_load(connection, job_id, source, layout, columns, geometry)
-    return replace(load, superseded=superseded)
+    loads = [
+        found.get((plan.target.schema, plan.target.table)) or _create_load(connection, plan)
+        for plan in plans
+    ]
+    return loads, sorted(set(stale.values()) - {job_id})
 
 
-def _create_load(
-    connection: sa.Connection,
-    job_id: str,
-    source: str,
-    layout: str,
-    columns: list[Column],
-    geometry: GeometryPlan,
-) -> Load:
+def _is_free(connection: sa.Connection, row: sa.Row[Any]) -> bool:
+    """Whether the gids of a load that adds to a table are still free there."""
+    current = current_version(connection, Target(row.schema_name, row.table_name))
+    return row.gid_from == 1 or not gids_taken(connection, current, row.gid_from, row.gid_to)
+
+
+def _create_load(connection: sa.Connection, plan: LoadPlan) -> Load:
+    gid_from = 1
+    if plan.adds:
+        lock(connection, f"gids {plan.target}")
+        gid_from = next_gid(connection, plan.target)
     load_id = connection.execute(
         sa.insert(ledger.load)
         .values(
-            job_id=job_id, source=source, layout=layout, state="loading", load_table=f"?{job_id}"
+            job_id=plan.job_id,
+            source=plan.source,
+            schema_name=plan.target.schema,
+            table_name=plan.target.table,
+            layout=plan.layout(),
+            state="loading",
+            load_table=f"?{plan.job_id} {plan.target}",
+            gid_from=gid_from,
+            gid_to=gid_from + plan.read,
         )
         .returning(ledger.load.c.id)
     ).scalar_one()
-    name = f"load_{load_id}_{job_id[:8]}"
+    name = f"load_{load_id}_{plan.job_id[:8]}"
     connection.execute(
         sa.update(ledger.load).where(ledger.load.c.id == load_id).values(load_table=name)
     )
-    load_table(name, columns, geometry).create(connection)
-    return Load(load_id, name)
+    load_table(name, plan.columns, plan.geometry).create(connection)
+    return Load(load_id, name, gid_from, gid_from + plan.read)
 
 
 def load_table(name: str, columns: Iterable[Column], geometry: GeometryPlan) -> sa.Table:
@@ -146,22 +175,22 @@ def load_table(name: str, columns: Iterable[Column], geometry: GeometryPlan) -> 
     return sa.Table(
         name,
         sa.MetaData(schema=ledger.LOADS_SCHEMA),
-        *table_columns(columns, geometry),
+        *table_columns(columns, geometry.geometry_type, geometry.target_srid),
     )
 
 
-def table_columns(columns: Iterable[Column], geometry: GeometryPlan) -> list[sa.Column[Any]]:
+def table_columns(columns: Iterable[Column], geometry_type: str, srid: int) -> list[sa.Column[Any]]:
     """The columns that a load's table and the published table have in common."""
     return [
         sa.Column(GID, sa.BigInteger, nullable=False, autoincrement=False),
         *(sa.Column(column.name, column.sqlalchemy_type()) for column in columns),
-        sa.Column(
-            GEOM,
-            Geometry(
-                geometry.geometry_type.upper(), srid=geometry.target_srid, spatial_index=False
-            ),
-        ),
+        sa.Column(GEOM, Geometry(geometry_type.upper(), srid=srid, spatial_index=False)),
     ]
+
+
+def merged_name(table: str) -> str:
+    """The table that an upsert's load is merged into, in `geo_loads`."""
+    return f"{table}_merged"
 
 
 def drop_loads(connection: sa.Connection, load_ids: Iterable[int]) -> list[str]:
@@ -174,19 +203,10 @@ def drop_loads(connection: sa.Connection, load_ids: Iterable[int]) -> list[str]:
             .returning(ledger.load.c.load_table)
         ).one_or_none()
         if row is not None:
-            table = sa.Table(row.load_table, sa.MetaData(schema=ledger.LOADS_SCHEMA))
-            table.drop(connection, checkfirst=True)
+            for name in (row.load_table, merged_name(row.load_table)):
+                connection.execute(sa.text(f"DROP TABLE IF EXISTS {ledger.LOADS_SCHEMA}.{name}"))
             dropped.append(row.load_table)
     return dropped
-
-
-def _layout(columns: list[Column], geometry: GeometryPlan, chunks: list[Chunk]) -> str:
-    facts = {
-        "columns": [asdict(column) for column in columns],
-        "geometry": asdict(geometry),
-        "chunks": [(chunk.first_row, chunk.rows) for chunk in chunks],
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def lock(connection: sa.Connection, name: str) -> None:
@@ -201,7 +221,7 @@ def load_chunk(
     load: Load,
     chunk: Chunk,
     batches: Iterator[pa.RecordBatch],
-    columns: list[Column],
+    rules: RulePlan,
     geometry: GeometryPlan,
 ) -> ChunkCounts:
     """Prepare the features of one chunk and copy them into the load's table.
@@ -209,6 +229,7 @@ def load_chunk(
     Args:
         database_url: `postgresql://…`; a connection of its own is opened.
         batches: the chunk's features, as `read_chunk` yields them.
+        rules: columns, and what each of them has to keep to.
 
     Returns:
         The counts; those of the first time when the chunk is loaded already.
@@ -225,8 +246,13 @@ def load_chunk(
         if cursor.fetchone() is None:
             connection.rollback()
             return _recorded(cursor, load, chunk)
-        rows = _Rows(chunk, batches, columns, geometry)
-        cursor.adbc_ingest(load.table, rows.reader(), "append", db_schema_name="geo_loads")
+        rows = Rows(load.gid_from, batches, rules, geometry)
+        try:
+            cursor.adbc_ingest(load.table, rows.reader(), "append", db_schema_name="geo_loads")
+        except adbc.Error:
+            if rows.failure is not None:
+                raise rows.failure from None
+            raise
         _insert(cursor, "repair", load, rows.repairs, _REPAIRS)
         _insert(cursor, "quarantine", load, rows.quarantined, _QUARANTINED)
         counts = rows.counts()
@@ -259,6 +285,8 @@ _REPAIRS = pa.schema(
         ("reason", pa.string()),
         ("measure_before", pa.float64()),
         ("measure_after", pa.float64()),
+        ("type_before", pa.string()),
+        ("type_after", pa.string()),
     ]
 )
 _QUARANTINED = pa.schema(
@@ -278,98 +306,3 @@ def _insert(
         data = pa.Table.from_pylist(rows, schema=schema)
         data = data.append_column("load_id", pa.array([load.id] * len(rows), pa.int64()))
         cursor.adbc_ingest(table, data, "append", db_schema_name="geo_etl")
-
-
-class _Rows:
-    """Turns a chunk's batches into rows for COPY, one batch at a time, and keeps the accounts."""
-
-    def __init__(
-        self,
-        chunk: Chunk,
-        batches: Iterator[pa.RecordBatch],
-        columns: list[Column],
-        geometry: GeometryPlan,
-    ) -> None:
-        self.repairs: list[dict[str, Any]] = []
-        self.quarantined: list[dict[str, Any]] = []
-        self._bounds = np.full(4, np.nan)
-        self._next_gid = chunk.first_row + 1
-        self._loaded = self._dropped = self._had_z = self._without_nul = 0
-        self._batches = batches
-        self._columns = columns
-        self._geometry = geometry
-
-    @property
-    def bounds(self) -> list[float | None]:
-        """xmin, ymin, xmax, ymax in the target CRS; None when nothing was loaded."""
-        return [None if np.isnan(value) else float(value) for value in self._bounds]
-
-    def counts(self) -> ChunkCounts:
-        return ChunkCounts(
-            loaded=self._loaded,
-            dropped=self._dropped,
-            quarantined=len(self.quarantined),
-            repaired=len(self.repairs),
-            had_z=self._had_z,
-            without_nul=self._without_nul,
-        )
-
-    def reader(self) -> pa.RecordBatchReader:
-        """The rows as a stream: the next batch is prepared while PostgreSQL takes the last."""
-        first = self._encode(next(self._batches))
-        return pa.RecordBatchReader.from_batches(first.schema, self._all(first))
-
-    def _all(self, first: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        yield first
-        for batch in self._batches:
-            yield self._encode(batch)
-
-    def _encode(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        gids = np.arange(self._next_gid, self._next_gid + batch.num_rows)
-        self._next_gid += batch.num_rows
-        prepared = prepare(batch.column(GEOMETRY), self._geometry)
-        self._account(batch, gids, prepared)
-        attributes = batch.select([column.original for column in self._columns])
-        if len(prepared.rows) < batch.num_rows:
-            attributes = attributes.take(pa.array(prepared.rows))
-        arrays, without_nul = encode_attributes(attributes, self._columns)
-        self._without_nul += without_nul
-        return pa.RecordBatch.from_arrays(
-            [pa.array(gids[prepared.rows]), *arrays, prepared.ewkb],
-            names=[GID, *(column.name for column in self._columns), GEOM],
-        )
-
-    def _account(self, batch: pa.RecordBatch, gids: np.ndarray, prepared: Prepared) -> None:
-        fids = batch.column(FID)
-        self._loaded += len(prepared.rows)
-        self._dropped += prepared.dropped
-        self._had_z += prepared.had_z
-        if len(prepared.rows):
-            low, high = (
-                np.fmin(self._bounds, prepared.bounds),
-                np.fmax(self._bounds, prepared.bounds),
-            )
-            self._bounds = np.concatenate([low[:2], high[2:]])
-        for repair in prepared.repairs:
-            self.repairs.append(
-                {
-                    "gid": int(gids[repair.row]),
-                    "source_fid": fids[repair.row].as_py(),
-                    "reason": repair.reason,
-                    "measure_before": repair.before,
-                    "measure_after": repair.after,
-                }
-            )
-        for refusal in prepared.refusals:
-            values = {
-                column.original: batch.column(column.original)[refusal.row].as_py()
-                for column in self._columns
-            }
-            self.quarantined.append(
-                {
-                    "source_fid": fids[refusal.row].as_py(),
-                    "reason": refusal.reason,
-                    "geometry": batch.column(GEOMETRY)[refusal.row].as_py(),
-                    "attributes": JSONB_VERSION + json_text(values).encode(),
-                }
-            )

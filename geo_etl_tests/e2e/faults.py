@@ -217,15 +217,16 @@ END $$;
 """
 _POINTS = {
     # In the publish transaction, when the publication is written down.
-    "record": "CREATE TRIGGER hold BEFORE INSERT OR UPDATE ON geo_etl.publication FOR EACH ROW"
+    "record": "CREATE TRIGGER hold BEFORE INSERT ON geo_etl.publication FOR EACH ROW"
     " WHEN (coalesce(NEW.result, 'null') = 'null') EXECUTE FUNCTION faults.hold()",
     # PostgreSQL works on the COMMIT of the publish transaction.
-    "commit": "CREATE CONSTRAINT TRIGGER hold AFTER INSERT OR UPDATE ON geo_etl.publication"
+    "commit": "CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON geo_etl.publication"
     " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
     " WHEN (coalesce(NEW.result, 'null') = 'null') EXECUTE FUNCTION faults.hold()",
     # The publish is committed; verify is about to store the result.
     "verify": "CREATE TRIGGER hold BEFORE UPDATE ON geo_etl.publication FOR EACH ROW"
-    " WHEN (coalesce(NEW.result, 'null') <> 'null') EXECUTE FUNCTION faults.hold()",
+    " WHEN (coalesce(OLD.result, 'null') = 'null' AND coalesce(NEW.result, 'null') <> 'null')"
+    " EXECUTE FUNCTION faults.hold()",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,12 +20,16 @@ from geo_etl.vector.attributes import Column
 from geo_etl.vector.chunk import (
     MAX_TASKS,
     MIN_BYTES,
+    ORDINAL,
+    Part,
     Scan,
     automatic_chunk_size,
     read_chunk,
     write_chunks,
 )
-from geo_etl.vector.source import FID, GEOMETRY, Layer, open_layer
+from geo_etl.vector.formats.layer import FID, GEOMETRY, Layer
+from geo_etl.vector.source import open_layer
+from geo_etl_tests.made import write
 
 POINT = {"type": "Point", "coordinates": [1, 2]}
 LINE = {"type": "LineString", "coordinates": [[0, 0], [1, 1]]}
@@ -56,8 +61,10 @@ def layer(tmp_path: Path) -> Callable[..., Layer]:
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Layer:
     """300 points, read in batches of 64: the file is said to be large."""
-    path = tmp_path_factory.mktemp("many") / "a.json"
-    return replace(source(path, *[POINT] * MANY), bytes=10**12)
+    path = tmp_path_factory.mktemp("many") / "a.gpkg"
+    columns = {"n": range(MANY), "text": [f"t{i}" for i in range(MANY)]}
+    write(path, shapely.points([[1, 2]] * MANY), columns)
+    return replace(open_layer(path, path.name, spec()), bytes=10**12)
 
 
 def chunked(layer: Layer, folder: Path, **values: Any) -> tuple[Scan, list[list[pa.RecordBatch]]]:
@@ -93,7 +100,8 @@ def test_chunks_together_are_the_source_in_order(many: Layer, size: int) -> None
         _, chunks = chunked(many, Path(folder), chunk_size=size)
     found = pa.Table.from_batches([batch for chunk in chunks for batch in chunk])
     expected = pa.Table.from_batches(list(many.batches()))
-    assert found.to_pydict() == expected.to_pydict()
+    assert found.drop_columns([ORDINAL]).to_pydict() == expected.to_pydict()
+    assert found.column(ORDINAL).to_pylist() == list(range(1, MANY + 1))
     assert found.column("n").to_pylist() == list(range(MANY))
 
 
@@ -111,12 +119,10 @@ def test_every_chunk_but_the_last_has_the_size_asked_for(many: Layer, size: int)
 
 @settings(max_examples=20)
 @given(st.integers(1, MANY + 20))
-def test_chunks_are_numbered_and_know_their_first_row(many: Layer, size: int) -> None:
+def test_chunks_are_numbered(many: Layer, size: int) -> None:
     with TemporaryDirectory() as folder:
-        scan, chunks = chunked(many, Path(folder), chunk_size=size)
+        scan, _ = chunked(many, Path(folder), chunk_size=size)
     assert [chunk.index for chunk in scan.chunks] == list(range(len(scan.chunks)))
-    firsts = [chunk[0].column("n")[0].as_py() for chunk in chunks]
-    assert [chunk.first_row for chunk in scan.chunks] == firsts
     assert scan.features_read == MANY
 
 
@@ -141,8 +147,8 @@ def test_small_chunk_says_fewer_bytes_than_the_whole(many: Layer, work: Path) ->
 
 def test_chunks_carry_columns_id_and_geometry(layer: Any, work: Path) -> None:
     scan, ((batch,),) = chunked(layer(POINT), work)
-    assert batch.schema.names == [FID, "n", "text", GEOMETRY]
-    assert scan.columns == [Column("n", "n", "integer"), Column("text", "text", "text")]
+    assert batch.schema.names == [FID, "n", "text", GEOMETRY, ORDINAL]
+    assert scan.rules.columns == [Column("n", "n", "integer"), Column("text", "text", "text")]
 
 
 def test_writing_the_same_source_twice_gives_the_same_bytes(many: Layer, tmp_path: Path) -> None:
@@ -212,7 +218,7 @@ def test_small_source_is_written_as_one_chunk(many: Layer, work: Path) -> None:
 def test_table_has_the_multi_type_of_its_source(
     layer: Any, work: Path, geometries: list[Any], expected: str
 ) -> None:
-    assert chunked(layer(*geometries), work)[0].geometry_type == expected
+    assert chunked(layer(*geometries), work)[0].parts == [Part("", expected)]
 
 
 def test_mixed_geometries_are_refused_with_counts_and_the_way_out(layer: Any, work: Path) -> None:
@@ -222,21 +228,23 @@ def test_mixed_geometries_are_refused_with_counts_and_the_way_out(layer: Any, wo
         "its layer mixes kinds of geometry: 3 Point, 2 LineString, 1 Polygon"
         " (each with its Multi type)"
     )
-    assert "geometry_params.mixed_geometry to any" in caught.value.remedy
+    assert (
+        "geometry_params.mixed_geometry: split makes a table for each kind" in caught.value.remedy
+    )
 
 
 def test_any_takes_mixed_geometries(layer: Any, work: Path) -> None:
     scan, _ = chunked(layer(POINT, LINE, AREA), work, geometry_params={"mixed_geometry": "any"})
-    assert (scan.geometry_type, scan.features_read) == ("Geometry", 3)
+    assert (scan.parts, scan.features_read) == ([Part("", "Geometry")], 3)
 
 
 def test_any_keeps_the_one_type_of_a_source_that_has_one(layer: Any, work: Path) -> None:
     scan, _ = chunked(layer(AREA, AREA), work, geometry_params={"mixed_geometry": "any"})
-    assert scan.geometry_type == "MultiPolygon"
+    assert scan.parts == [Part("", "MultiPolygon")]
 
 
 def test_empty_geometry_does_not_make_a_mix(layer: Any, work: Path) -> None:
-    assert chunked(layer(AREA, NOTHING), work)[0].geometry_type == "MultiPolygon"
+    assert chunked(layer(AREA, NOTHING), work)[0].parts == [Part("", "MultiPolygon")]
 
 
 def test_source_of_nothing_but_empty_geometries_is_refused(layer: Any, work: Path) -> None:
@@ -271,7 +279,7 @@ def test_as_many_features_as_the_limit_are_written(many: Layer, work: Path) -> N
 def test_reading_stops_soon_after_the_limit(many: Layer, work: Path) -> None:
     with pytest.raises(SourceError):
         chunked(many, work, chunk_size=10, limits={"max_features": 20})
-    assert len(list(work.iterdir())) == 7  # the first batch has 64 rows
+    assert list(work.iterdir()) == []  # the first batch has 64 rows
 
 
 def test_chunk_files_are_closed_after_a_failure(many: Layer, work: Path) -> None:
@@ -282,5 +290,52 @@ def test_chunk_files_are_closed_after_a_failure(many: Layer, work: Path) -> None
         return files[-1]
 
     with pytest.raises(SourceError):
-        write_chunks(many, "a", spec(chunk_size=100, limits={"max_features": 20}), open_chunk)
-    assert [file.closed for file in files] == [True]
+        write_chunks(many, "a", spec(chunk_size=50, limits={"max_features": 70}), open_chunk)
+    assert [file.closed for file in files] == [True, True]
+
+
+# Kinds and groups
+
+
+def test_a_split_layer_has_a_part_for_each_kind(layer: Any, work: Path) -> None:
+    scan, chunks = chunked(
+        layer(POINT, AREA, None, MULTI), work, geometry_params={"mixed_geometry": "split"}
+    )
+    assert scan.parts == [Part("_point", "MultiPoint"), Part("_polygon", "MultiPolygon")]
+    rows = {
+        ordinal: chunk.part
+        for chunk, (batch,) in zip(scan.chunks, chunks, strict=True)
+        for ordinal in batch.column(ORDINAL).to_pylist()
+    }
+    assert rows == {1: 0, 2: 1, 3: 0, 4: 0}  # the one without a geometry is in the first
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 14), st.integers(1, 14), st.integers(1, MANY))
+def test_each_feature_is_in_one_cell_of_a_grid(
+    scattered: Layer, rows: int, columns: int, size: int
+) -> None:
+    grid = {"rows": rows, "cols": columns}
+    with TemporaryDirectory() as folder:
+        scan, chunks = chunked(
+            scattered, Path(folder), chunk_by="grid", chunk_grid=grid, chunk_size=size
+        )
+    found = [n for chunk in chunks for batch in chunk for n in batch.column(ORDINAL).to_pylist()]
+    assert sorted(found) == list(range(1, MANY + 1))
+    assert scan.features_read == MANY
+
+
+def test_more_values_than_tasks_share_tasks_and_it_is_said(many: Layer, work: Path) -> None:
+    layer = replace(many, remarks=[])
+    scan, chunks = chunked(layer, work, chunk_by="attribute", chunk_attribute="text")
+    assert len(scan.chunks) == MAX_TASKS
+    assert sum(batch.num_rows for chunk in chunks for batch in chunk) == MANY
+    assert layer.remarks == ["'text' has more than 200 values: some share a task."]
+
+
+@pytest.fixture(scope="module")
+def scattered(tmp_path_factory: pytest.TempPathFactory) -> Layer:
+    """300 points over a square of 10 degrees."""
+    path = tmp_path_factory.mktemp("scattered") / "a.gpkg"
+    places = [[(i * 37 % 100) / 10, (i * 61 % 100) / 10] for i in range(MANY)]
+    return open_layer(write(path, shapely.points(places), crs="EPSG:4326"), "a.gpkg", spec())
