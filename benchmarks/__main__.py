@@ -5,7 +5,11 @@ import sys
 from benchmarks import overhead, vector_load
 from benchmarks.stack import private_stack
 
-BENCHMARKS = {"overhead": overhead.run, "vector_load": vector_load.run}
+BENCHMARKS = {
+    "overhead": overhead.run,
+    "growth": vector_load.growth,
+    "formats": vector_load.formats,
+}
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ what the many cost more is the overhead of tasks, and what one costs is that of 
 import json
 import os
 
-from benchmarks.parcels import write_parcels
+from benchmarks.datasets import dataset_file
 from benchmarks.stack import FOLDER, GEO_ETL, Stack, measure
 
 TASKS = 40
@@ -15,9 +15,7 @@ FEATURES = 400
 
 
 def run(_: Stack) -> None:
-    path = FOLDER / "few_parcels.gpkg"
-    if not path.exists():
-        write_parcels(path, FEATURES)
+    path = dataset_file(FOLDER, "parcels", FEATURES, "gpkg")
     seconds: dict[int, float] = {}
     for tasks in (1, TASKS):
         command = [*GEO_ETL, "ingest", str(path), "--force", "--json"]

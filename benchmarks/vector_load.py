@@ -1,135 +1,114 @@
-"""Vectors: geo_etl against ogr2ogr, on the same server, one after the other.
+"""Vectors: geo_etl against ogr2ogr and geopandas, on the same server, one after the other.
 
-Both read the same GeoPackage (EPSG:32633), repair, reproject to EPSG:4326, promote to
-MultiPolygon, copy and index. ogr2ogr runs twice, with COPY and with the INSERTs that it falls back
-to when the table exists already. The whole job is `geo-etl ingest` from the command line to its
-end, catalogue and checks included; the data path is the same verbs without Dagster.
+All read the same file (EPSG:32633), reproject to EPSG:4326, promote to Multi types, copy and index;
+ogr2ogr and geo_etl repair too. ogr2ogr makes its table itself, so that PG_USE_COPY has an
+effect. The whole job is `geo-etl ingest` from the command line to its end, catalogue, checks and
+quality report included; the data path is the same verbs without Dagster. The floor is a COPY of
+ready-made rows, then key, index and statistics: no pipeline can be faster on this server.
 """
 
-import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import sys
-import time
-from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.parcels import write_parcels
+from benchmarks.datasets import CRS, DATASETS, dataset_file
 from benchmarks.stack import FOLDER, GEO_ETL, Measured, Stack, measure
 
-COUNT = int(os.environ.get("GEO_ETL_BENCH_FEATURES", "500000"))
-REPEATS = 3
-OGR2OGR = "ogr2ogr -makevalid, COPY, index"
+SIZES = [10_000, 100_000, 500_000, 2_000_000]
+FORMATS = ["gpkg", "shp", "geojson", "csv"]
+COUNT = int(os.environ.get("GEO_ETL_BENCH_FEATURES", "100000"))
+"""Features of the table over formats."""
+REPEATS = 2
+PARTS = [sys.executable, "-m", "benchmarks.data_path"]
+
+Peer = Callable[[Stack, Path, str], Measured]
 
 
-def run(stack: Stack) -> None:
-    path = FOLDER / f"parcels_{COUNT}.gpkg"
-    if not path.exists():
-        print(f"Making {COUNT:,} parcels …", flush=True)
-        write_parcels(path, COUNT)
-    peers = {
-        OGR2OGR: lambda: _ogr2ogr(stack, path, copy="YES"),
-        "ogr2ogr -makevalid, INSERT, index": lambda: _ogr2ogr(stack, path, copy="NO"),
-        "geo_etl, whole job": lambda: _whole_job(path),
-        "geo_etl, data path": lambda: _data_path(path),
-    }
-    best: dict[str, Measured] = {}
-    for turn in range(REPEATS):
-        for name, peer in peers.items():
-            if turn and name.startswith("ogr2ogr"):
-                continue  # slow and steady: once is enough
-            measured = peer()
-            if name not in best or measured.seconds < best[name].seconds:
-                best[name] = measured
-    reference = best[OGR2OGR].seconds
-    print(f"{COUNT:,} polygons, {os.cpu_count()} cores; the best of {REPEATS} (ogr2ogr: of 1)\n")
-    print("| | seconds | times as fast as ogr2ogr | peak memory of a process |")
-    print("|---|---|---|---|")
-    for name, measured in best.items():
-        ratio, peak = reference / measured.seconds, measured.peak_bytes / 1e6
-        print(f"| {name} | {measured.seconds:.1f} | {ratio:.1f} | {peak:.0f} MB |")
+def growth(stack: Stack) -> None:
+    """Parcels as GeoPackage, from 10,000 to 2 million."""
+    _table(
+        [(f"{size:,} parcels", "parcels", "gpkg", size) for size in SIZES],
+        stack,
+        {**PEERS, **SLOW},
+    )
 
 
-def _ogr2ogr(stack: Stack, path: Path, copy: str) -> Measured:
+def formats(stack: Stack) -> None:
+    """Every dataset in every format."""
+    cases = [
+        (f"{name}, {extension}", name, extension, COUNT // (20 if name == "rivers" else 1))
+        for name in DATASETS
+        for extension in FORMATS
+    ]
+    _table(cases, stack, {**PEERS, **SLOW})
+
+
+def _table(cases: list[tuple[str, str, str, int]], stack: Stack, peers: dict[str, Peer]) -> None:
+    print(f"{os.cpu_count()} cores; seconds, the best of {REPEATS}; (times as fast as ogr2ogr)\n")
+    print(f"| | features | {' | '.join(peers)} | peak memory of a geo_etl process |")
+    print("|---|---|" + "---|" * (len(peers) + 1), flush=True)
+    for label, name, extension, count in cases:
+        path = dataset_file(FOLDER, name, count, extension)
+        best: dict[str, Measured] = {}
+        for turn in range(REPEATS):
+            for peer, run in peers.items():
+                if turn and peer in SLOW:
+                    continue
+                measured = run(stack, path, name)
+                if peer not in best or measured.seconds < best[peer].seconds:
+                    best[peer] = measured
+        reference = best["ogr2ogr"].seconds
+        cells = [f"{m.seconds:.1f} ({reference / m.seconds:.1f}×)" for m in best.values()]
+        peak = max(best[peer].peak_bytes for peer in ("whole job", "data path")) / 1e6
+        print(f"| {label} | {count:,} | {' | '.join(cells)} | {peak:.0f} MB |", flush=True)
+
+
+def _ogr2ogr(stack: Stack, path: Path, name: str) -> Measured:
     if shutil.which("ogr2ogr") is None:
         sys.exit("The benchmark compares with ogr2ogr: install gdal-bin.")
+    options = ["-s_srs", CRS]
+    if path.suffix == ".csv":
+        options += ["-oo", "GEOM_POSSIBLE_NAMES=wkt", "-oo", "KEEP_GEOM_COLUMNS=NO"]
+        options += ["-oo", "AUTODETECT_TYPE=YES"]
     return measure(
-        ["ogr2ogr", "-f", "PostgreSQL", f"PG:{stack.url}", str(path), "-nln", "public.ogr_parcels"]
+        ["ogr2ogr", "-f", "PostgreSQL", f"PG:{stack.url}", str(path), "-nln", f"public.ogr_{name}"]
         + ["-overwrite", "-makevalid", "-t_srs", "EPSG:4326", "-nlt", "PROMOTE_TO_MULTI"]
         + ["-lco", "GEOMETRY_NAME=geom", "-lco", "SPATIAL_INDEX=GIST"]
-        + ["--config", "PG_USE_COPY", copy]
+        + ["--config", "PG_USE_COPY", "YES", *options]
     )
 
 
-def _whole_job(path: Path) -> Measured:
-    measured = measure([*GEO_ETL, "ingest", str(path), "--force", "--json"])
+def _whole_job(_: Stack, path: Path, name: str) -> Measured:
+    command = [*GEO_ETL, "ingest", str(path), "--force", "--json", "--set", f"table_name={name}"]
+    command += ["--set", "attribute_rules.schema_change=allow"]
+    command += ["--set", f"schema=bench_{path.suffix[1:]}_{path.stem.rpartition('_')[2]}"]
+    measured = measure([*command, "--set", f"converter_params.source_crs={CRS}"])
     result = json.loads(measured.stdout)
-    assert result["summary"]["features_read"] == COUNT
-    stages = ", ".join(f"{stage['name']} {stage['seconds']:.1f} s" for stage in result["stages"])
-    print(f"whole job {measured.seconds:.1f} s: {stages}", flush=True)
+    assert result["summary"]["features_read"] == int(path.stem.rpartition("_")[2])
     return measured
 
 
-def _data_path(path: Path) -> Measured:
-    measured = measure([sys.executable, "-m", "benchmarks.vector_load", str(path)])
-    print(measured.stdout.strip(), flush=True)
-    return measured
+def _data_path(_: Stack, path: Path, name: str) -> Measured:
+    return measure([*PARTS, "load", str(path), name])
 
 
-def data_path(path: Path) -> None:
-    """Plan, load on all cores, settle, publish: what the ops call, without Dagster."""
-    from geo_etl.resources.blobs import delete_below
-    from geo_etl.resources.local_blobs import LocalBlobs
-    from geo_etl.resources.postgis import engine_for
-    from geo_etl.settings import get_settings
-    from geo_etl.spec import SourceRef, VectorSpec
-    from geo_etl.vector import ingest
-
-    settings = get_settings()
-    url, engine = settings.database(), engine_for(settings.database())
-    blobs = LocalBlobs(settings.home / "blobs")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    source = SourceRef("bench", "data_path.gpkg")
-    order = ingest.Order(source, digest, datetime.now(UTC), digest, VectorSpec())
-    clock = time.monotonic()
-    manifest = ingest.plan(
-        order,
-        path,
-        engine,
-        lambda index: blobs.write(SourceRef("work", f"bench/{index}.arrows")),
-        force=True,
-    )
-    planned = time.monotonic()
-    folder = settings.home / "blobs" / "work" / "bench"
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-        jobs = [
-            pool.submit(_load, manifest, chunk, folder / f"{chunk.index}.arrows", url)
-            for chunk in manifest.chunks
-        ]
-        for job in jobs:
-            job.result()
-    loaded = time.monotonic()
-    account = ingest.settle(manifest, engine)
-    ingest.publish(manifest, account, engine, write_item=lambda _: None)
-    delete_below(blobs, "work", "bench/")
-    ended = time.monotonic()
-    print(
-        f"data path {ended - clock:.1f} s after imports: plan {planned - clock:.1f} s, "
-        f"load {loaded - planned:.1f} s, publish {ended - loaded:.1f} s"
-    )
+def _geopandas(_: Stack, path: Path, name: str) -> Measured:
+    return measure([*PARTS, "geopandas", str(path), name])
 
 
-def _load(manifest: object, chunk: object, path: Path, url: str) -> None:
-    from geo_etl.vector import ingest
-
-    with path.open("rb") as file:
-        ingest.load(manifest, chunk, file, url)  # type: ignore[arg-type]
+def _floor(_: Stack, path: Path, name: str) -> Measured:
+    measured = measure([*PARTS, "floor", str(path), name])
+    return Measured(float(measured.stdout), measured.peak_bytes, "")
 
 
-if __name__ == "__main__":
-    data_path(Path(sys.argv[1]))
+PEERS: dict[str, Peer] = {
+    "ogr2ogr": _ogr2ogr,
+    "whole job": _whole_job,
+    "data path": _data_path,
+    "floor": _floor,
+}
+SLOW: dict[str, Peer] = {"geopandas.to_postgis": _geopandas}
+"""Slow and steady: once is enough."""

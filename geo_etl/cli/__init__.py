@@ -1,0 +1,34 @@
+"""The `geo-etl` command. Here: words for people, and exit codes. The work is elsewhere."""
+
+import click
+
+from geo_etl import __version__
+from geo_etl.cli import ingest, stack, tables, views
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="geo-etl")
+def main() -> None:
+    """From a bronze container of geospatial files to proven, served and catalogued data."""
+
+
+for command in (
+    stack.up,
+    stack.down,
+    stack.health,
+    stack.reset,
+    stack.serve,
+    stack.demo,
+    ingest.ingest,
+    ingest.spec,
+    ingest.result,
+    views.jobs,
+    views.tasks,
+    tables.versions,
+    tables.rollback,
+    tables.unpublish,
+    tables.quarantine,
+):
+    main.add_command(command)

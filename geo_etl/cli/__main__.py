@@ -1,0 +1,5 @@
+"""`python -m geo_etl.cli`."""
+
+from geo_etl.cli import main
+
+main()

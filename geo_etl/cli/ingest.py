@@ -1,0 +1,244 @@
+"""Commands that ingest: one source, from start to end; and the spec it would have."""
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+import yaml
+
+from geo_etl.cli.words import command, complain, err, out, plain, require_database
+from geo_etl.errors import GeoEtlError, PublishError
+from geo_etl.preload import start_forkserver
+from geo_etl.settings import get_settings
+
+
+@click.command()
+@click.option("--schema", is_flag=True, help="JSON Schema of a spec.")
+@click.argument("source", required=False)
+@command
+def spec(schema: bool, source: str | None) -> None:
+    """Show the spec that a source has, everything filled in.
+
+    SOURCE is a blob CONTAINER/PATH. With --schema: the JSON Schema of all specs.
+    """
+    from geo_etl.resources.blob_storage import open_storage
+    from geo_etl.resources.sources import resolve_spec
+    from geo_etl.spec import SourceRef, VectorSpec
+
+    if schema:
+        click.echo(json.dumps(VectorSpec.model_json_schema(by_alias=True), indent=2))
+    elif source:
+        storage = open_storage(get_settings().storage_url)
+        resolved = resolve_spec(storage, SourceRef.parse(source))
+        click.echo(
+            yaml.safe_dump(resolved.canonical(), sort_keys=False, allow_unicode=True), nl=False
+        )
+    else:
+        raise click.UsageError("Give a source, or --schema.")
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--set",
+    "settings_",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the spec, for instance converter_params.layer_name=roads or "
+    "key_columns=[id]. Repeatable. 'geo-etl spec --schema' has them all.",
+)
+@click.option("--force", is_flag=True, help="Run again even if this very job is done.")
+@click.option("--json", "as_json", is_flag=True, help="Only the result document on stdout.")
+@command
+def ingest(source: str, settings_: tuple[str, ...], force: bool, as_json: bool) -> None:
+    """Ingest one source, start to end.
+
+    SOURCE is a local file, which is put into bronze first with its siblings, or a blob
+    CONTAINER/PATH.
+    """
+    from geo_etl.report.result import FailedResult
+
+    overrides = _overrides(settings_)
+    start_forkserver()
+    try:
+        result = ingest_source(source, overrides, force)
+    except JobFailedError as failed:
+        complain(failed.error)
+        if as_json:
+            document = FailedResult.of(failed.source, failed.error)
+            click.echo(document.model_dump_json(indent=2))
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        show_result(result)
+        for warning in result["warnings"]:
+            out.print(f"[yellow]Note:[/yellow] {plain(warning)}")
+
+
+class JobFailedError(Exception):
+    """A job that failed, with its source and the error."""
+
+    def __init__(self, source: str, error: GeoEtlError) -> None:
+        super().__init__(str(error))
+        self.source = source
+        self.error = error
+
+
+def ingest_source(given: str, overrides: dict[str, Any], force: bool) -> dict[str, Any]:
+    """Ingest a local file or a blob, with a line a step on stderr; the result document.
+
+    Raises:
+        JobFailedError: the run failed.
+    """
+    from geo_etl.jobs.launch import RunFailedError, find_source, run_ingest
+    from geo_etl.resources.blob_storage import open_storage
+    from geo_etl.resources.local_blobs import LocalBlobs
+    from geo_etl.resources.sources import resolve_spec
+    from geo_etl.stack.dagster_instance import open_instance
+
+    settings = get_settings()
+    require_database(settings)  # before anything is copied
+    storage = open_storage(settings.storage_url)
+    root = storage.root if isinstance(storage, LocalBlobs) else None
+    source = find_source(storage, given, settings.bronze_container, root)
+    resolve_spec(storage, source, overrides)
+    progress = _Progress()
+    with open_instance() as instance:
+        try:
+            result = run_ingest(instance, source, overrides, force, progress)
+        except RunFailedError as error:
+            raise JobFailedError(str(source), error) from None
+    if not progress.has_loaded:
+        err.print("This very job is done already; nothing was loaded again. --force does it.")
+    return result
+
+
+class _Progress:
+    """One line a step, on stderr."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, float] = {}
+
+    @property
+    def has_loaded(self) -> bool:
+        return any(step.startswith("load") for step in self._started)
+
+    def __call__(self, step: str, what: str) -> None:
+        if step.startswith("check "):
+            err.print(f"[red]Failed:[/red] {plain(step)}")
+            return
+        if what == "start":
+            self._started[step] = time.monotonic()
+            return
+        seconds = time.monotonic() - self._started.get(step, time.monotonic())
+        stage, _, task = step.partition("[")
+        label = f"{stage} {task.rstrip(']')}" if task else stage
+        err.print(f"  {label:<42} {what:<7} {seconds:7.2f} s", style="dim")
+
+
+def _overrides(settings_: tuple[str, ...]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for setting in settings_:
+        key, equals, text = setting.partition("=")
+        if not equals or not all(key.split(".")):
+            raise click.UsageError(f"--set {setting}: write it as KEY=VALUE.")
+        place = merged
+        *parents, last = key.split(".")
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise click.UsageError(f"--set {setting}: '{parent}' has a value of its own.")
+        try:
+            place[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            place[last] = text
+    return merged
+
+
+def show_result(result: dict[str, Any]) -> None:
+    """A result document for people, on stdout."""
+    summary, tables, copies = result["summary"], result["tables"], result["geoparquet"]
+    kinds = dict.fromkeys(table["geometry_type"] for table in tables)
+    rows = [
+        ("source", result["source"]),
+        *(("table", line) for line in _table_lines(result)),
+        ("version", _version(result)),
+        ("read", f"{summary['features_read']:,}"),
+        ("loaded", f"{summary['features_loaded']:,}"),
+        ("repaired", f"{summary['features_repaired']:,}"),
+        ("quarantined", _quarantined(result)),
+        ("dropped", f"{summary['features_dropped']:,} (no geometry)"),
+        ("geometry", f"{', '.join(kinds)}, from {result['original_crs']}"),
+        ("took", f"{result['processing_time_seconds']:.1f} s, {result['tasks_executed']} tasks"),
+        ("job", result["job_id"][:8]),
+        ("report", result["quality_report_url"]),
+        *(("features", table["ogc_features_url"]) for table in tables),
+        ("map", result["viewer_url"] or "not served: run 'geo-etl serve'"),
+        *(("geoparquet", href) for href in copies[:1]),
+        ("", f"and {len(copies) - 1} more files" if len(copies) > 1 else ""),
+        *(
+            ("catalogue", f"{table['stac']['collection_id']}/{table['stac']['item_id']}")
+            for table in tables
+        ),
+    ]
+    for name, value in rows:
+        if value:
+            out.print(f"[bold]{name:<11}[/bold]  {plain(value)}")
+
+
+def _table_lines(result: dict[str, Any]) -> list[str]:
+    """Each table; with what it got where there are several."""
+    tables = result["tables"]
+    if len(tables) == 1:
+        return [tables[0]["table"]]
+    return [f"{table['table']} ({table['features_loaded']:,} loaded)" for table in tables]
+
+
+def _version(result: dict[str, Any]) -> str:
+    """Of the one table, and what it holds when that is more than was loaded."""
+    if len(result["tables"]) > 1:
+        return ""  # each has its own: 'geo-etl versions'
+    number, method = result["version"], result["load_method"]
+    if method not in ("append", "upsert"):
+        return f"{number}"
+    return f"{number} ({method}: {result['tables'][0]['features_total']:,} features now)"
+
+
+def _quarantined(result: dict[str, Any]) -> str:
+    count = f"{result['summary']['features_quarantined']:,}"
+    if count == "0":
+        return count
+    tables = [table["table"] for table in result["tables"]]
+    return f"{count} (see 'geo-etl quarantine {tables[0] if len(tables) == 1 else 'TABLE'}')"
+
+
+@click.command()
+@click.argument("table", required=False)
+@click.option("--schema", is_flag=True, help="JSON Schema of result documents.")
+@command
+def result(table: str | None, schema: bool) -> None:
+    """Show the result document of the job that published TABLE.
+
+    With --schema: the JSON Schema of all result documents.
+    """
+    from geo_etl.report.result import VectorResult, result_schema
+    from geo_etl.resources.postgis import engine_for
+    from geo_etl.vector.versions import Target, published_version
+
+    if schema:
+        click.echo(json.dumps(result_schema(), indent=2))
+    elif table:
+        with engine_for(get_settings().database()).connect() as connection:
+            version = published_version(connection, Target.parse(table))
+        if version.result is None:
+            raise PublishError(
+                f"table {version.target}",
+                f"the job {version.job_id[:8]} that published it has not come to its end",
+                f"Wait for it ('geo-etl tasks {version.job_id[:8]}'), or ingest the source again.",
+            )
+        click.echo(VectorResult.model_validate(version.result).model_dump_json(indent=2))
+    else:
+        raise click.UsageError("Give a table, or --schema.")

@@ -1,0 +1,190 @@
+"""Commands for what is published: versions, going back, taking away, the quarantine."""
+
+import json
+import shlex
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geo_etl.cli.words import command, err, out, plain, show_table
+from geo_etl.errors import StackError
+from geo_etl.settings import get_settings
+
+if TYPE_CHECKING:
+    from geo_etl.vector.versions import Version
+
+REASONS_SHOWN = 20
+"""A reason may name the value that is wrong: then there can be one for each feature."""
+
+
+@click.command()
+@click.argument("table", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@command
+def versions(table: str | None, as_json: bool) -> None:
+    """List the versions of TABLE, or all published tables.
+
+    TABLE is schema.table, or the name of a table in schema geo.
+    """
+    from geo_etl.resources.postgis import engine_for
+    from geo_etl.vector.versions import Target, find_versions, published_version, versions_of
+
+    with engine_for(get_settings().database()).connect() as connection:
+        if table is None:
+            found = sorted(find_versions(connection, current=True), key=lambda one: one.target)
+        else:
+            published_version(connection, Target.parse(table))
+            found = versions_of(connection, Target.parse(table))
+    if as_json:
+        click.echo(json.dumps([_facts(version) for version in found], indent=2, ensure_ascii=False))
+    elif found:
+        _show(found)
+    else:
+        err.print("Nothing is published yet.")
+
+
+def _facts(version: "Version") -> dict[str, Any]:
+    return {
+        "table": str(version.target),
+        "version": version.number,
+        "current": version.current,
+        "restorable": bool(version.loads),
+        "features": version.features,
+        "load_method": version.load_method,
+        "source": version.source,
+        "job_id": version.job_id,
+        "published_at": version.published_at.isoformat(timespec="seconds"),
+    }
+
+
+def _show(found: "list[Version]") -> None:
+    rows = [("table", "version", "", "features", "method", "published (UTC)", "job", "source")]
+    rows += [
+        (
+            str(version.target),
+            str(version.number),
+            "current" if version.current else "kept" if version.loads else "gone",
+            f"{version.features:,}",
+            version.load_method,
+            f"{version.published_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+            version.job_id[:8],
+            version.source,
+        )
+        for version in found
+    ]
+    show_table(rows, right={1, 3})
+
+
+@click.command()
+@click.argument("table")
+@click.option("--to", "number", type=click.IntRange(1), help="Version; default: the one before.")
+@command
+def rollback(table: str, number: int | None) -> None:
+    """Let readers see an earlier version of TABLE again.
+
+    With its columns and its STAC item. 'geo-etl versions TABLE' lists what is kept; the version
+    that is left can be brought back in the same way.
+    """
+    from geo_etl.assets.vector import catalogue_version
+    from geo_etl.resources.postgis import engine_for
+    from geo_etl.vector.history import rollback as roll_back
+    from geo_etl.vector.versions import Target
+
+    engine = engine_for(get_settings().database())
+    version = roll_back(engine, Target.parse(table), number, catalogue_version)
+    err.print(
+        f"Readers of {plain(str(version.target))} see version {version.number} again: "
+        f"{version.features:,} features from {plain(version.source)}."
+    )
+
+
+@click.command()
+@click.argument("table")
+@click.option("--yes", "confirmed", is_flag=True, help="Confirm.")
+@command
+def unpublish(table: str, confirmed: bool) -> None:
+    """Remove TABLE with all of its versions; bronze stays.
+
+    With its STAC item and its quarantine too.
+    """
+    from geo_etl.assets.side_output import discard_side_output
+    from geo_etl.definitions import default_resources
+    from geo_etl.resources import pgstac
+    from geo_etl.resources.postgis import engine_for
+    from geo_etl.vector.history import unpublish as take_away
+    from geo_etl.vector.versions import Target, published_version
+
+    engine, target = engine_for(get_settings().database()), Target.parse(table)
+    with engine.connect() as connection:
+        published_version(connection, target)
+    if not confirmed:
+        raise StackError(
+            f"unpublish {target}",
+            "it removes the table, its STAC item, its quarantine and all of its versions",
+            f"Nothing was done. Say 'geo-etl unpublish {target} --yes' if that is what you want.",
+        )
+    version = take_away(
+        engine,
+        target,
+        lambda connection, version: pgstac.delete_item(
+            connection, version.collection_id, version.item_id
+        ),
+    )
+    resources = default_resources()
+    discard_side_output(resources["blobs"], resources["postgis"], target)
+    err.print(f"{plain(str(version.target))} is no longer published.")
+
+
+@click.command()
+@click.argument("table")
+@click.option(
+    "--export",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="GeoPackage to write the quarantined features to, with their attributes.",
+)
+@command
+def quarantine(table: str, path: Path | None) -> None:
+    """Count quarantined features by reason, or export them.
+
+    Features that are exported can be corrected, and added to TABLE.
+    """
+    from geo_etl.resources.postgis import engine_for
+    from geo_etl.vector.quarantine import export_quarantine, quarantine_reasons
+    from geo_etl.vector.versions import Target, published_version
+
+    engine, target = engine_for(get_settings().database()), Target.parse(table)
+    if path is not None:
+        count = export_quarantine(engine, target, path)
+        with engine.connect() as connection:
+            version = published_version(connection, target)
+        err.print(f"{count:,} features written to {plain(str(path))}. When they are corrected:")
+        err.print(f"  {plain(_append(path, version))}")
+        return
+    reasons = quarantine_reasons(engine, target)
+    if not reasons:
+        err.print(f"Nothing of {plain(str(target))} is quarantined.")
+        return
+    shown, others = reasons[:REASONS_SHOWN], reasons[REASONS_SHOWN:]
+    rows = [("features", "reason"), *((f"{count:,}", reason) for reason, count in shown)]
+    show_table(rows, right={0})
+    if others:
+        features = sum(count for _, count in others)
+        out.print(f"… and {features:,} features for {len(others):,} other reasons.")
+    err.print(f"To correct them: geo-etl quarantine {plain(str(target))} --export FILE.gpkg")
+
+
+def _append(path: Path, version: "Version") -> str:
+    """The command that adds a file of features to a table, as a shell takes it."""
+    settings = [
+        "load_method=append",
+        f"schema={version.target.schema}",
+        f"table_name={version.target.table}",
+        f"target_srid={version.srid}",
+    ]
+    if version.geometry_type == "Geometry":
+        settings.append("geometry_params.mixed_geometry=any")
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    return shlex.join(["geo-etl", "ingest", str(path), *arguments])
