@@ -20,6 +20,8 @@ def load(path: Path, name: str) -> None:
     from geo_etl.settings import get_settings
     from geo_etl.spec import SourceRef, VectorSpec
     from geo_etl.vector import ingest
+    from geo_etl.vector.manifest import Order
+    from geo_etl.vector.settle import settle
 
     settings = get_settings()
     url, engine = settings.database(), engine_for(settings.database())
@@ -35,7 +37,7 @@ def load(path: Path, name: str) -> None:
         }
     )
     source = SourceRef("bench", f"{name}{path.suffix}")
-    order = ingest.Order(source, digest, datetime.now(UTC), path.stat().st_size, digest, spec)
+    order = Order(source, digest, datetime.now(UTC), path.stat().st_size, digest, spec)
     manifest = ingest.plan(
         order,
         path,
@@ -52,7 +54,7 @@ def load(path: Path, name: str) -> None:
         ]
         for job in jobs:
             job.result()
-    settled = ingest.settle(manifest, engine)
+    settled = settle(manifest, engine)
     ingest.publish(settled, [{} for _ in settled], engine, lambda *_: None, keep=1)
     delete_below(blobs, "work", "bench/")
     with engine.begin() as connection:  # the next format's file is another source

@@ -12,9 +12,10 @@ from geo_etl.resources.serving import ServingResource
 from geo_etl.vector import ingest
 from geo_etl.vector.account import Totals
 from geo_etl.vector.extent import extent_wgs84, temporal_extent
-from geo_etl.vector.ingest import Clock, Manifest, PublishReport, Settled
+from geo_etl.vector.manifest import Clock, Manifest, PublishReport, parallel_efficiency
 from geo_etl.vector.profile import software_versions
 from geo_etl.vector.reproject import union_wgs84
+from geo_etl.vector.settle import Settled
 from geo_etl.vector.versions import Version, current_version
 
 BBox = tuple[float, float, float, float]
@@ -152,7 +153,7 @@ def result_of(
         stages=stages,
         processing_time_seconds=round(verify_span.end - manifest.span.start, 3),
         tasks_executed=sum(stage.tasks for stage in stages),
-        parallel_efficiency=ingest.parallel_efficiency(report),
+        parallel_efficiency=parallel_efficiency(report),
         original_crs=manifest.original_crs,
         geometry_type=first.geometry_type,
         warnings=[*ingest.warnings_of(manifest, account), *left_behind],

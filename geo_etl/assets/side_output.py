@@ -12,9 +12,10 @@ from geo_etl.resources.blobs import delete_below
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.spec import SourceRef
 from geo_etl.vector.export import part_ranges, write_part
-from geo_etl.vector.ingest import Manifest, Order, PublishReport, Settled
+from geo_etl.vector.manifest import Manifest, Order, PublishReport
 from geo_etl.vector.profile import findings, profile_table, software_versions
 from geo_etl.vector.sample import sample_geometries
+from geo_etl.vector.settle import Settled
 from geo_etl.vector.versions import Target, versions_of
 
 GEOPARQUET, REPORTS = "geoparquet", "reports"

@@ -60,7 +60,8 @@ from geo_etl.settings import get_settings
 from geo_etl.spec import SourceRef, task_id
 from geo_etl.vector import ingest
 from geo_etl.vector.chunk import Chunk
-from geo_etl.vector.ingest import Clock, Manifest, Order, PublishReport, Span, TaskReport
+from geo_etl.vector.manifest import Clock, Manifest, Order, PublishReport, Span, TaskReport
+from geo_etl.vector.settle import settle
 from geo_etl.vector.versions import Target, Version
 
 JOB_ID_TAG = "geo_etl/job_id"
@@ -219,7 +220,7 @@ def _publish(
     serving: ServingResource,
 ) -> PublishReport:
     clock = Clock()
-    settled = ingest.settle(manifest, postgis.engine)
+    settled = settle(manifest, postgis.engine)
     copies = [write_geoparquet(manifest, one, blobs, postgis) for one in settled]
     report_url = blobs.storage.url(report_ref(blobs, manifest.order))
     items = [

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from geo_etl.jobs.executor import forkserver_executor
 from geo_etl.spec import task_id
-from geo_etl.vector.ingest import Clock, Span
+from geo_etl.vector.manifest import Clock, Span
 
 NAME = "hello_world_sequential"
 

@@ -9,7 +9,6 @@ Layouts as in OGC 06-103r4 (8.2) and, for EWKB, PostGIS's manual (4.1.2).
 """
 
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -96,25 +95,39 @@ class Plain:
 def plain_geometries(wkb: pa.Array, table_type: str) -> Plain:
     """The plain and provably valid geometries of a batch that fit a table."""
     headers = Headers.of(wkb)
-    raw = wkb.to_numpy(zero_copy_only=False)
+    points = _at_any_octet(headers.data, POINT_BYTES)
     rows, families, counts, pieces = [], [], [], []
     for shape in _SHAPES:
         if shape.family not in FAMILIES.get(table_type, ()):
             continue
-        found, points = _of_shape(headers, shape)
+        found, number = _of_shape(headers, shape)
         if len(found):
             rows.append(headers.rows[found])
             families.append(np.full(len(found), shape.family))
-            counts.append(points)
-            pieces.append(b"".join([raw[row][shape.header :] for row in rows[-1]]))
+            counts.append(number)
+            pieces.append(points[_places(headers.starts[found] + shape.header, number)])
     if not rows:
         none = np.zeros(0, dtype=np.int64)
         return Plain(none, none, none, np.zeros((0, 2)))
-    coordinates = np.frombuffer(b"".join(pieces), "<f8").reshape(-1, 2)
+    coordinates = np.concatenate(pieces).view("<f8").reshape(-1, 2)
     plain = Plain(
         np.concatenate(rows), np.concatenate(families), np.concatenate(counts), coordinates
     )
     return plain.only(_proven_valid(plain))
+
+
+def _at_any_octet(data: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.void]:
+    """A view of a buffer in which item i is the `size` octets from octet i on."""
+    room = max(len(data) - size + 1, 0)
+    return np.ndarray((room,), dtype=f"V{size}", buffer=data if room else None, strides=(1,))
+
+
+def _places(starts: Integers, counts: Integers) -> Integers:
+    """Octet where each point of each geometry is, from the first point's and their number."""
+    before = np.cumsum(counts) - counts
+    places: Integers = np.repeat(starts - before * POINT_BYTES, counts)
+    places += POINT_BYTES * np.arange(len(places))
+    return places
 
 
 def _of_shape(headers: Headers, shape: _Shape) -> tuple[Integers, Integers]:
@@ -157,18 +170,22 @@ def _star_shaped(rings: Plain) -> Mask:
 
     Such a ring is simple: every ray from that point meets it exactly once.
     """
-    starts, counts, points = rings.starts(), rings.counts, rings.coordinates
+    starts, counts = rings.starts(), rings.counts
     last = starts + counts - 1
-    closed = (points[starts] == points[last]).all(axis=1)
-    centre = (np.add.reduceat(points, starts) - points[last]) / (counts - 1)[:, None]
-    x, y = (points - np.repeat(centre, counts, axis=0)).T
+    x, y = np.ascontiguousarray(rings.coordinates.T)
+    closed = (x[starts] == x[last]) & (y[starts] == y[last])
+    largest = np.maximum.reduceat(np.maximum(np.abs(x), np.abs(y)), starts)
+    x, y = (
+        values - np.repeat((np.add.reduceat(values, starts) - values[last]) / (counts - 1), counts)
+        for values in (x, y)
+    )
     radius = np.maximum.reduceat(np.maximum(np.abs(x), np.abs(y)), starts)
-    largest = np.maximum.reduceat(np.maximum(*np.abs(points).T), starts)
     rounding = 8 * np.finfo(np.float64).eps * largest * radius
     least = np.repeat(MIN_ANGULAR * radius**2 + rounding, counts)
-    turn = x * np.roll(y, -1) - y * np.roll(x, -1)
-    rising = (y < 0) & (np.roll(y, -1) >= 0)
-    falling = (y >= 0) & (np.roll(y, -1) < 0)
+    following = np.roll(y, -1)
+    turn = x * following - y * np.roll(x, -1)
+    rising = (y < 0) & (following >= 0)
+    falling = (y >= 0) & (following < 0)
     # From a ring's last point to the next ring's first is no edge.
     turn[last], rising[last], falling[last] = np.inf, False, False
     left = np.logical_and.reduceat(turn > least, starts)
@@ -182,24 +199,36 @@ def _star_shaped(rings: Plain) -> Mask:
 
 def write_ewkb(plain: Plain, srid: int) -> pa.Array:
     """EWKB of geometries, each as a Multi of one part, with the SRID."""
-    flat = plain.coordinates.astype("<f8").tobytes()
-    prefixes = {
-        (family, count): _prefix(family, count, srid)
-        for family, count in set(zip(plain.families.tolist(), plain.counts.tolist(), strict=True))
-    }
-    starts = plain.starts() * POINT_BYTES
-    ends = starts + plain.counts * POINT_BYTES
-    kinds = zip(plain.families.tolist(), plain.counts.tolist(), strict=True)
-    heads = [prefixes[kind] for kind in kinds]
-    bodies = [flat[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-    data = b"".join(chain.from_iterable(zip(heads, bodies, strict=True)))
-    sizes = plain.counts * POINT_BYTES + np.fromiter(map(len, heads), np.int64, len(heads))
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(data)]
+    sizes = _HEAD_BYTES[plain.families] + plain.counts * POINT_BYTES
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    data = np.zeros(offsets[-1], dtype=np.uint8)
+    for family in np.unique(plain.families).tolist():
+        these = plain.families == family
+        heads = _heads(family, plain.counts[these], srid)
+        _at_any_octet(data, heads.dtype.itemsize)[offsets[:-1][these]] = heads.view(
+            f"V{heads.dtype.itemsize}"
+        )
+    points = np.ascontiguousarray(plain.coordinates, dtype="<f8").view(f"V{POINT_BYTES}")
+    starts = offsets[:-1] + _HEAD_BYTES[plain.families]
+    _at_any_octet(data, POINT_BYTES)[_places(starts, plain.counts)] = points.reshape(-1)
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32).tobytes()), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.binary(), len(plain.rows), buffers)
 
 
-def _prefix(family: int, count: int, srid: int) -> bytes:
-    outer = [family + 3 | SRID_FLAG, srid, 1]
-    inner = {1: [1], 2: [2, count], 3: [3, 1, count]}[family]
-    return b"\x01" + np.array(outer, "<u4").tobytes() + b"\x01" + np.array(inner, "<u4").tobytes()
+_INNER = {1: (), 2: ("points",), 3: ("rings", "points")}
+"""Family → counts between the type of the one part and its coordinates."""
+_HEAD_BYTES = np.array([0, *(18 + 4 * len(_INNER[family]) for family in (1, 2, 3))])
+"""Family → octets before the coordinates: 13 of the Multi, 5 of its part, and the counts."""
+
+
+def _heads(family: int, counts: Integers, srid: int) -> npt.NDArray[np.void]:
+    """What stands before the coordinates of geometries of one family."""
+    fields = [("order", "u1"), ("type", "<u4"), ("srid", "<u4"), ("parts", "<u4")]
+    fields += [("part_order", "u1"), ("part_type", "<u4")]
+    heads = np.ones(len(counts), dtype=[*fields, *((name, "<u4") for name in _INNER[family])])
+    heads["type"] = family + 3 | SRID_FLAG
+    heads["srid"] = srid
+    heads["part_type"] = family
+    if "points" in _INNER[family]:
+        heads["points"] = counts
+    return heads

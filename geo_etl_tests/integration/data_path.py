@@ -12,7 +12,8 @@ from geo_etl.resources.postgis import engine_for
 from geo_etl.resources.sources import identify, local_source
 from geo_etl.spec import SourceRef
 from geo_etl.vector import ingest as verbs
-from geo_etl.vector.ingest import Manifest, Order, Settled
+from geo_etl.vector.manifest import Manifest, Order
+from geo_etl.vector.settle import Settled, settle
 from geo_etl.vector.versions import Version
 
 
@@ -55,7 +56,7 @@ def deliver_once(stack: Any, key: str, **spec: Any) -> list[Version]:
     manifest, engine = loaded(stack, key, **spec), engine_for(stack.database())
     for _ in range(50):
         try:
-            return published(stack, verbs.settle(manifest, engine))
+            return published(stack, settle(manifest, engine))
         except TransientError:
             continue
     raise AssertionError(f"{key} was never published")

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from geo_etl.assets.vector import catalogue_version
 from geo_etl.resources import pgstac
-from geo_etl.vector import ingest as verbs
 from geo_etl.vector.history import rollback, unpublish
+from geo_etl.vector.settle import settle
 from geo_etl.vector.versions import Target
 from geo_etl_tests.integration.data_path import deliver_once, loaded, published
 from geo_etl_tests.made import squares, write
@@ -99,7 +99,7 @@ def test_a_publish_that_is_cut_between_any_two_statements_is_not_seen(
     statements = cut_everywhere(
         engine,
         unique,
-        lambda: published(stack, verbs.settle(manifest, engine)),
+        lambda: published(stack, settle(manifest, engine)),
         (3, 3, 3),
         (total, total, total),
     )
@@ -115,7 +115,7 @@ def test_a_first_publish_that_is_cut_leaves_nothing_to_see(
     statements = cut_everywhere(
         engine,
         unique,
-        lambda: published(stack, verbs.settle(manifest, engine)),
+        lambda: published(stack, settle(manifest, engine)),
         None,
         (4, 4, 4),
     )
