@@ -20,7 +20,14 @@ from geo_etl.vector.load import Load, drop_loads, lock
 from geo_etl.vector.merge import settle_merge
 from geo_etl.vector.names import MAX_BYTES
 from geo_etl.vector.target import check_target
-from geo_etl.vector.versions import Piece, Target, Version, current_version, versions_of
+from geo_etl.vector.versions import (
+    Piece,
+    Target,
+    Version,
+    current_version,
+    pieces_of_others,
+    versions_of,
+)
 
 LOCK_TIMEOUT = "10s"
 """How long a publish waits for readers before it gives way and is retried."""
@@ -89,20 +96,24 @@ def _publish_one(
     check_target(connection, target, new.source, new.load_method, new.job_id)
     if candidate.base is not None and candidate.base != (current.number if current else 0):
         raise TransientError(f"table {target} was published by another job meanwhile")
-    adds = new.load_method == "append" and current is not None
+    kept: list[Piece] = []
+    if new.load_method == "append" and current is not None:
+        kept = pieces_of_others(connection, current, new.job_id)
+    stays = current is not None and len(kept) == len(current.loads)
     known = versions_of(connection, target)
     version = replace(
         new,
         number=max((version.number for version in known), default=0) + 1,
         current=True,
-        loads=(*(current.loads if adds and current else ()), load.id),
+        loads=(*(piece.load_id for piece in kept), load.id),
         published_at=datetime.now(UTC),
     )
     # The catalogue's lock is shared by all tables: it is taken before any reader is kept out.
     catalogue(connection, version, current)
     if candidate.piece.table != load.table:
         settle_merge(connection, load, candidate.piece, current)
-    show(connection, version, [candidate.piece], keeps=adds)
+    attached = [candidate.piece] if stays else [*kept, candidate.piece]
+    show(connection, version, attached, keeps=stays)
     connection.execute(
         sa.update(ledger.load).where(ledger.load.c.id == load.id).values(state="published")
     )

@@ -14,7 +14,7 @@ from geo_etl.vector.manifest import LoadPart, Manifest
 from geo_etl.vector.merge import check_free, merge
 from geo_etl.vector.publish import Candidate
 from geo_etl.vector.target import ADDING
-from geo_etl.vector.versions import Piece, Version, current_version
+from geo_etl.vector.versions import Piece, Version, current_version, pieces_of_others
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,13 @@ def _settle(manifest: Manifest, part: LoadPart, engine: sa.Engine) -> Settled:
         elif adds:
             check_free(connection, load, current)
         features = _stored(connection, piece)
+        if spec.load_method == "append" and base is not None:
+            others = pieces_of_others(connection, base, order.job_id)
+            alone = len(others) == len(base.loads)
+            features += base.features if alone else sum(_stored(connection, p) for p in others)
     indexes = wanted_indexes(spec, part.columns, part.target)
     if base is not None:
         indexes = list(dict.fromkeys([*base.indexes, *indexes]))
-    if spec.load_method == "append" and base is not None:
-        features += base.features
     with engine.begin() as connection:
         finish_table(connection, piece.table, piece.gid_from, piece.gid_to, indexes)
     version = Version(

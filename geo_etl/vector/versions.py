@@ -188,6 +188,18 @@ def pieces(connection: sa.Connection, version: Version) -> list[Piece]:
     return [Piece(*row) for row in rows]
 
 
+def pieces_of_others(connection: sa.Connection, version: Version, job_id: str) -> list[Piece]:
+    """The loads of a version that other jobs made: what an append leaves there.
+
+    A job that appends again, by force, takes the place of its own features.
+    """
+    own = connection.execute(
+        sa.select(ledger.load.c.id).where(ledger.load.c.job_id == job_id)
+    ).scalars()
+    mine = set(own)
+    return [piece for piece in pieces(connection, version) if piece.load_id not in mine]
+
+
 def next_gid(connection: sa.Connection, target: Target) -> int:
     """The first gid that no feature of a table has, nor a load on its way there."""
     table = ledger.load

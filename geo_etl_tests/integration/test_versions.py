@@ -74,6 +74,24 @@ def test_an_append_adds_features_and_a_second_time_changes_nothing(
     assert item["properties"]["table:row_count"] == 3
 
 
+@pytest.mark.parametrize("method", ["append", "upsert"])
+def test_a_forced_second_time_doubles_nothing(
+    method: str, deliver_rows: Any, run_job: Any, rows: Any, unique: str
+) -> None:
+    ok(run_job(deliver_rows("a.gpkg", {1: "a", 2: "b"}), table_name=unique))
+    second = deliver_rows("b.gpkg", {2: "B", 3: "c"})
+    keys = {"key_columns": ["n"]} if method == "upsert" else {}
+    spec = {"table_name": unique, "load_method": method, **keys}
+    first = ok(run_job(second, **spec))
+    before = [row[1:] for row in rows()]
+
+    again = ok(run_job(second, force=True, **spec))
+
+    assert [row[1:] for row in rows()] == before
+    assert again["tables"][0]["features_total"] == first["tables"][0]["features_total"]
+    assert len({row[0] for row in rows()}) == len(before)
+
+
 def test_an_append_to_nothing_makes_the_table(
     deliver_rows: Any, run_job: Any, rows: Any, unique: str
 ) -> None:
