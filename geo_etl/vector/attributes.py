@@ -10,10 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from geo_etl.errors import SourceError
-from geo_etl.vector.jsonb import JSONB_VERSION, encode_json, is_json, json_text
+from geo_etl.vector.jsonb import encode_json, is_json
 from geo_etl.vector.names import normalise_names
-
-__all__ = ["JSONB_VERSION", "Column", "encode_attributes", "json_text", "plan_columns"]
 
 _SIMPLE: list[tuple[Callable[[pa.DataType], bool], str, pa.DataType]] = [
     (pa.types.is_boolean, "boolean", pa.bool_()),

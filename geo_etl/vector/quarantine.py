@@ -28,8 +28,8 @@ _TYPES: dict[str, pa.DataType] = {
     "real": pa.float32(),
     "double precision": pa.float64(),
     "date": pa.date32(),
-    "timestamp without time zone": pa.timestamp("ms"),
-    "timestamp with time zone": pa.timestamp("ms", tz="UTC"),
+    "timestamp without time zone": pa.timestamp("us"),
+    "timestamp with time zone": pa.timestamp("us", tz="UTC"),
 }
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from geo_etl.vector.attributes import JSONB_VERSION, encode_attributes, json_text
+from geo_etl.vector.attributes import encode_attributes
 from geo_etl.vector.chunk import ORDINAL
 from geo_etl.vector.formats.layer import FID, GEOMETRY, OWN_COLUMNS, PROBLEM
 from geo_etl.vector.geometry import GeometryPlan, Prepared, prepare
+from geo_etl.vector.jsonb import JSONB_VERSION, json_text
 from geo_etl.vector.rules import RulePlan, apply_rules
 
 GID = "gid"

@@ -106,6 +106,15 @@ def test_layer_is_what_the_header_says(tmp_path: Path) -> None:
     assert (layer.feature_count, layer.bounds) == (2, (0.0, 1.0, 2.0, 3.0))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e300])
+def test_bounds_that_can_not_be_are_not_believed(tmp_path: Path, value: float) -> None:
+    path = write(tmp_path / "a.fgb", {"n": pa.array([1, 2])})
+    largest_x, other = np.float64(2.0).tobytes(), np.float64(value).tobytes()
+    content = path.read_bytes()
+    path.write_bytes(content.replace(largest_x, other, 1))
+    assert open_(path).bounds is None
+
+
 def test_layer_of_another_name_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.fgb", {"n": pa.array([1])}, layer="mine")
     error = refusal(path, converter_params={"layer_name": "yours"})

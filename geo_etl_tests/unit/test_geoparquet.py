@@ -527,3 +527,10 @@ def test_file_that_another_part_of_the_project_writes_is_read(tmp_path: Path) ->
     table, _ = read(tmp_path / "a.parquet")
     assert table["id"].to_pylist() == [str(identifier)]
     assert table["tags"].to_pylist() == [["a", "b"]]
+
+
+@pytest.mark.parametrize("features", [0, 2, 4])
+def test_other_number_of_rows_than_declared_is_damage(tmp_path: Path, features: int) -> None:
+    layer = open_(write(tmp_path / "a.parquet", {"n": [1, 2, 3]}))
+    with pytest.raises(SourceError, match="declares 3 rows"):
+        layer.check_complete(features)
