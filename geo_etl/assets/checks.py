@@ -5,7 +5,8 @@ from typing import Any
 
 from dagster import AssetCheckResult, AssetCheckSpec, MetadataValue
 
-from geo_etl.report.result import TableResult, VectorResult
+from geo_etl.report.result import VectorResult
+from geo_etl.resources.postgis import Shown
 from geo_etl.resources.serving import FeaturesProbe
 
 ASSET = "vector_table"
@@ -29,20 +30,20 @@ CHECK_SPECS = [
 ]
 
 
-def conserved(result: VectorResult, stored: Mapping[str, int]) -> AssetCheckResult:
+def conserved(result: VectorResult, stored: Mapping[str, Shown]) -> AssetCheckResult:
     """Every feature is accounted for, and what was loaded is stored.
 
     Args:
-        stored: table → rows that its readers see.
+        stored: table → what its readers see; other jobs may have added to it since.
     """
     summary = result.summary
     accounted = summary.features_loaded + summary.features_quarantined + summary.features_dropped
-    expected = {table.table: table.features_total for table in result.tables}
-    rows = sum(stored.values())
+    rows = sum(shown.rows for shown in stored.values())
+    holds = all(_holds(result, shown) for shown in stored.values())
     return AssetCheckResult(
         asset_key=ASSET,
         check_name=CONSERVED,
-        passed=stored == expected and accounted == summary.features_read,
+        passed=holds and accounted == summary.features_read,
         description=f"{result.source}: {summary.features_read} read = "
         f"{summary.features_loaded} loaded + {summary.features_quarantined} quarantined + "
         f"{summary.features_dropped} dropped; "
@@ -51,12 +52,21 @@ def conserved(result: VectorResult, stored: Mapping[str, int]) -> AssetCheckResu
     )
 
 
+def _holds(result: VectorResult, shown: Shown) -> bool:
+    """Whether a table has the rows of its current version, this job's among them."""
+    version = shown.version
+    return version is not None and result.job_id in version.jobs and shown.rows == version.features
+
+
 def catalogued(
-    result: VectorResult, items: Mapping[str, dict[str, Any] | None]
+    result: VectorResult,
+    stored: Mapping[str, Shown],
+    items: Mapping[str, dict[str, Any] | None],
 ) -> AssetCheckResult:
-    """The catalogue holds the items of this very job.
+    """The catalogue holds the items of what readers see.
 
     Args:
+        stored: table → what its readers see.
         items: table → its item as pgSTAC gives it back; None when it has none.
     """
     said, passed = [], True
@@ -64,7 +74,9 @@ def catalogued(
         name, item = f"{table.stac.collection_id}/{table.stac.item_id}", items[table.table]
         properties = item["properties"] if item is not None else {}
         rows, job_id = properties.get("table:row_count"), properties.get("geo_etl:job_id")
-        passed = passed and rows == table.features_total and job_id == result.job_id
+        version = stored[table.table].version
+        shown = (version.features, version.job_id) if version is not None else None
+        passed = passed and shown == (rows, job_id)
         said.append(f"STAC item {name} has {rows} rows" if item else f"no STAC item {name}")
     return AssetCheckResult(
         asset_key=ASSET,
@@ -75,10 +87,15 @@ def catalogued(
     )
 
 
-def served(result: VectorResult, probes: Mapping[str, FeaturesProbe | None]) -> AssetCheckResult:
-    """OGC API Features serves what was loaded; skipped, and said so, without a server.
+def served(
+    result: VectorResult,
+    stored: Mapping[str, Shown],
+    probes: Mapping[str, FeaturesProbe | None],
+) -> AssetCheckResult:
+    """OGC API Features serves what is stored; skipped, and said so, without a server.
 
     Args:
+        stored: table → what its readers see.
         probes: table → what the server says; None when none is configured.
     """
     asked = [(table, probes[table.table]) for table in result.tables]
@@ -95,7 +112,8 @@ def served(result: VectorResult, probes: Mapping[str, FeaturesProbe | None]) -> 
     problems = [
         f"{problem} ({probe.url})"
         for table, probe in asked
-        if probe is not None and (problem := _served_wrongly(table, probe)) is not None
+        if probe is not None
+        and (problem := _served_wrongly(stored[table.table].rows, probe)) is not None
     ]
     matched = sum(probe.matched or 0 for _, probe in asked if probe is not None)
     said = "; ".join(problems) or f"numberMatched {matched}, first feature read"
@@ -111,9 +129,9 @@ def served(result: VectorResult, probes: Mapping[str, FeaturesProbe | None]) -> 
     )
 
 
-def _served_wrongly(table: TableResult, probe: FeaturesProbe) -> str | None:
+def _served_wrongly(rows: int, probe: FeaturesProbe) -> str | None:
     if probe.problem is not None:
         return probe.problem
-    if probe.matched != table.features_total:
-        return f"numberMatched is {probe.matched}, {table.features_total} features are published"
-    return "no feature came back" if probe.first is None and table.features_total else None
+    if probe.matched != rows:
+        return f"numberMatched is {probe.matched}, {rows} features are published"
+    return "no feature came back" if probe.first is None and rows else None

@@ -16,7 +16,7 @@ from geo_etl.vector.manifest import Manifest, Order, PublishReport
 from geo_etl.vector.profile import findings, profile_table, software_versions
 from geo_etl.vector.sample import sample_geometries
 from geo_etl.vector.settle import Settled
-from geo_etl.vector.versions import Target, versions_of
+from geo_etl.vector.versions import Target, Version, jobs_loading, versions_of
 
 GEOPARQUET, REPORTS = "geoparquet", "reports"
 
@@ -38,10 +38,12 @@ def write_geoparquet(
     """
     if not manifest.order.spec.geoparquet:
         return []
+    if settled.published:
+        return _hrefs(settled.candidate.version)
     storage, version, piece = blobs.storage, settled.candidate.version, settled.candidate.piece
     storage.create_container(blobs.silver_container)
     folder = f"{GEOPARQUET}/{version.target}/{version.job_id}"
-    hrefs = _earlier(settled, postgis)
+    hrefs = [href for href in _earlier(settled, postgis) if f"/{folder}/" not in href]
     for number, gids in enumerate(part_ranges(postgis.engine, piece)):
         ref = SourceRef(blobs.silver_container, f"{folder}/part-{number:05d}.parquet")
         with storage.write(ref) as file:
@@ -66,14 +68,18 @@ def _earlier(settled: Settled, postgis: PostGISResource) -> list[str]:
         return []
     with postgis.engine.connect() as connection:
         shown = [v for v in versions_of(connection, version.target) if v.current]
-    assets = shown[0].item["assets"] if shown else {}
+    return _hrefs(shown[0]) if shown else []
+
+
+def _hrefs(version: Version) -> list[str]:
+    assets = version.item["assets"]
     return [asset["href"] for key, asset in assets.items() if key.startswith(GEOPARQUET)]
 
 
 def discard_side_output(
     blobs: BlobStorageResource, postgis: PostGISResource, target: Target
 ) -> None:
-    """Remove the GeoParquet copies that belong to no version that can be restored."""
+    """Remove the GeoParquet copies of no version that can be restored, nor of one on its way."""
     folder = f"{GEOPARQUET}/{target}/"
     if blobs.silver_container not in blobs.storage.containers():
         return
@@ -84,6 +90,7 @@ def discard_side_output(
             if version.loads
             for job in version.jobs
         }
+        kept |= jobs_loading(connection, target)
     found = {
         blob.ref.path.removeprefix(folder).split("/")[0]
         for page in blobs.storage.pages(blobs.silver_container, folder)

@@ -53,7 +53,7 @@ from geo_etl.report.result import VectorResult
 from geo_etl.resources import pgstac
 from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.blobs import delete_below
-from geo_etl.resources.postgis import PostGISResource
+from geo_etl.resources.postgis import PostGISResource, Shown
 from geo_etl.resources.serving import ServingResource
 from geo_etl.resources.sources import identify, local_source, resolve_spec, state_of
 from geo_etl.settings import get_settings
@@ -275,13 +275,13 @@ def verify(
     with op_faults():
         clock = Clock()
         targets = _tables(manifest, published)
-        stored = {target: postgis.count_rows(Target.parse(target)) for target in targets}
+        stored = {target: postgis.shown(Target.parse(target)) for target in targets}
         probes = {target: serving.probe_features(target) for target in targets}
         if published is None:
             result = VectorResult.model_validate(manifest.result)
             report = None
         else:
-            _check_stored(published, stored)
+            _check_stored(stored)
             url = blobs.storage.url(report_ref(blobs, manifest.order))
             left_behind = ingest.left_behind(manifest, postgis.engine)
             result = result_of(manifest, published, serving, url, clock, left_behind)
@@ -296,8 +296,8 @@ def verify(
                 for table in result.tables
             }
     yield conserved(result, stored)
-    yield catalogued(result, items)
-    yield served(result, probes)
+    yield catalogued(result, stored, items)
+    yield served(result, stored, probes)
     yield Output(
         result.model_dump(mode="json"),
         "result",
@@ -312,14 +312,14 @@ def _tables(manifest: Manifest | Done, published: PublishReport | None) -> list[
     return [table["table"] for table in manifest.result["tables"]]
 
 
-def _check_stored(published: PublishReport, stored: dict[str, int]) -> None:
-    for version in published.versions:
-        found = stored[str(version.target)]
-        if found != version.features:
+def _check_stored(stored: dict[str, Shown]) -> None:
+    """What is there is what was published last, be it by this job or another since."""
+    for table, shown in stored.items():
+        if shown.version is not None and shown.rows != shown.version.features:
             raise ConservationError(
-                f"table {version.target}",
-                f"{version.features} features were published, {found} are there",
-                "Another job may have published to it meanwhile: look at 'geo-etl jobs'.",
+                f"table {table}",
+                f"{shown.version.features} features were published, {shown.rows} are there",
+                "Somebody has changed the table: ingest it again with force.",
             )
 
 

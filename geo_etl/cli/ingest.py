@@ -97,12 +97,15 @@ def ingest_source(given: str, overrides: dict[str, Any], force: bool) -> dict[st
     from geo_etl.resources.blob_storage import open_storage
     from geo_etl.resources.local_blobs import LocalBlobs
     from geo_etl.resources.sources import resolve_spec
+    from geo_etl.spec import SpecLayer, resolve_vector_spec
     from geo_etl.stack.dagster_instance import open_instance
 
     settings = get_settings()
     require_database(settings)  # before anything is copied
     storage = open_storage(settings.storage_url)
     root = storage.root if isinstance(storage, LocalBlobs) else None
+    # Before anything is copied: a setting that is wrong whatever the source is.
+    resolve_vector_spec([SpecLayer("run configuration", overrides)])
     source = find_source(storage, given, settings.bronze_container, root)
     resolve_spec(storage, source, overrides)
     progress = _Progress()
@@ -151,11 +154,29 @@ def _overrides(settings_: tuple[str, ...]) -> dict[str, Any]:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise click.UsageError(f"--set {setting}: '{parent}' has a value of its own.")
-        try:
-            place[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            place[last] = text
+        place[last] = _value(text)
     return merged
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose dates stay text: overrides become run configuration, which is JSON."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in tags if not tag.endswith(":timestamp")]
+    for first, tags in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _value(text: str) -> Any:
+    """A number, a list, ... if the text is one as YAML writes it; else the text."""
+    try:
+        value = yaml.load(text, _Loader)  # noqa: S506 - it is a SafeLoader
+        json.dumps(value)
+    except (yaml.YAMLError, ValueError, TypeError):
+        return text
+    is_block = isinstance(value, dict) and not text.lstrip().startswith("{")
+    return text if is_block else value  # a title like 'Roads: a list'
 
 
 def show_result(result: dict[str, Any]) -> None:

@@ -55,7 +55,8 @@ def find_source(
         if root is not None and resolved.is_relative_to(root.resolve()):
             return SourceRef.parse(str(resolved.relative_to(root.resolve())))
         return _put(storage, path, bronze, say)
-    if "/" in given:
+    container = given.partition("/")[0]
+    if container and container in storage.containers():
         source = SourceRef.parse(given)
         try:
             storage.stat(source)

@@ -5,7 +5,7 @@ import re
 
 from geo_etl.report.quality import LIGHT_WORDS, QualityReport
 
-LIGHT_MARKS = {"good": "🟢", "fair": "🟡", "poor": "🔴"}
+LIGHT_MARKS = {"good": "✓", "fair": "!", "poor": "✗"}
 
 # What has a meaning in CommonMark or its tables: all ASCII punctuation that may be escaped.
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")

@@ -8,8 +8,11 @@ import geopandas
 import matplotlib
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyproj
 import shapely
+
+from geo_etl.vector.wkb import unreadable
 
 # The picture is drawn in processes without a screen.
 matplotlib.use("agg")
@@ -122,7 +125,9 @@ def _draw(
 
 def _read(wkb: Sequence[bytes]) -> Geometries:
     """What can be read, in two dimensions."""
-    geometries = shapely.from_wkb(np.array(wkb, dtype=object), on_invalid="ignore")
+    straight = np.array(wkb, dtype=object)
+    straight[unreadable(pa.array(wkb, pa.binary()))] = None
+    geometries = shapely.from_wkb(straight, on_invalid="ignore")
     return np.asarray(shapely.force_2d(geometries[~shapely.is_missing(geometries)]), dtype=object)
 
 

@@ -1,6 +1,7 @@
 """PostGIS: the engine, and what geo_etl reads from its own tables there."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -12,10 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from geo_etl.errors import TransientError
 from geo_etl.settings import get_settings
 from geo_etl.vector import ledger
-from geo_etl.vector.load import drop_loads
-from geo_etl.vector.parent import table_name
+from geo_etl.vector.load import drop_loads, lock
+from geo_etl.vector.parent import exists, table_name
 from geo_etl.vector.publish import store_result
-from geo_etl.vector.versions import Target, Version, find_versions
+from geo_etl.vector.versions import Target, Version, current_version, find_versions
 
 
 @cache
@@ -45,6 +46,14 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or isinstance(error, sa.exc.OperationalError)
     return False
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One table as readers see it: the version of the ledger, and the rows that are there."""
+
+    version: Version | None
+    rows: int
 
 
 class PostGISResource(ConfigurableResource):  # type: ignore[type-arg]
@@ -94,11 +103,17 @@ class PostGISResource(ConfigurableResource):  # type: ignore[type-arg]
         tables = {table["table"] for table in results[-1]["tables"]}
         return results[-1] if tables == {str(version.target) for version in shown} else None
 
-    def count_rows(self, target: Target) -> int:
-        """Rows that readers of a published table see."""
-        with self.engine.connect() as connection:
-            table = sa.table(target.table, schema=target.schema)
-            return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+    def shown(self, target: Target) -> Shown:
+        """What readers of a table see, and what the ledger says of it, at one moment."""
+        with self.engine.begin() as connection:
+            # No job publishes to it in between.
+            lock(connection, f"publish {target}")
+            version, rows = current_version(connection, target), 0
+            if version is not None and exists(connection, target):
+                table = sa.table(target.table, schema=target.schema)
+                count = sa.select(sa.func.count()).select_from(table)
+                rows = connection.execute(count).scalar_one()
+        return Shown(version, rows)
 
     def sample(self, target: Target, features: int) -> tuple[list[bytes], int]:
         """WKB of at most about `features` geometries, spread over the table, and its SRID."""
@@ -120,11 +135,14 @@ class PostGISResource(ConfigurableResource):  # type: ignore[type-arg]
         """Drop loads begun before a time and not published, save those of running jobs."""
         with self.engine.begin() as connection:
             stale = connection.execute(
-                sa.select(ledger.load.c.id).where(
+                sa.select(ledger.load.c.id)
+                .where(
                     ledger.load.c.state == "loading",
                     ledger.load.c.created_at < before,
                     ledger.load.c.job_id.not_in(running),
                 )
+                # One that is published at this moment is none of them any more.
+                .with_for_update()
             ).scalars()
             return drop_loads(connection, stale.all())
 

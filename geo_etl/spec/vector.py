@@ -238,7 +238,7 @@ class VectorSpec(_Part):
         }[str(info.field_name)]
         chosen = info.data.get(choice) == needed_by
         if chosen and not value:
-            raise ValueError(f"{choice}: {needed_by} needs it")
+            raise ValueError(f"is needed with {choice}: {needed_by}")
         if value and not chosen:
             raise ValueError(f"goes with {choice}: {needed_by} only")
         return value

@@ -38,7 +38,9 @@ class FreshCatalog:
     async def _refresh(self) -> None:
         async with tipg.app.state.pool.acquire() as connection:
             stamp = await connection.fetchrow(
-                "SELECT count(*), max(published_at), array_agg(DISTINCT schema_name) AS schemas"
+                "SELECT array_agg(DISTINCT schema_name) AS schemas,"
+                " md5(string_agg(format('%I.%I %s', schema_name, table_name, version), ','"
+                " ORDER BY schema_name, table_name))"
                 " FROM geo_etl.publication WHERE current"
             )
         if stamp == self._stamp and time.monotonic() - self._read_at < MAX_AGE_SECONDS:

@@ -67,6 +67,22 @@ def totals(connection: sa.Connection, load: Load, chunks: Sequence[Chunk]) -> To
     Raises:
         ConservationError: a chunk was never loaded, or the sums do not agree.
     """
+    account = recorded_totals(connection, load, chunks)
+    table = sa.table(load.table, schema=ledger.LOADS_SCHEMA)
+    stored = connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+    if account.loaded != stored:
+        raise _unequal(
+            load, account.read, account.loaded, account.dropped, account.quarantined, stored
+        )
+    return account
+
+
+def recorded_totals(connection: sa.Connection, load: Load, chunks: Sequence[Chunk]) -> Totals:
+    """The same by the ledger alone: the rows of a published load may be merged with others.
+
+    Raises:
+        ConservationError: as `totals`.
+    """
     rows = connection.execute(
         sa.select(ledger.chunk).where(ledger.chunk.c.load_id == load.id)
     ).all()
@@ -81,15 +97,8 @@ def totals(connection: sa.Connection, load: Load, chunks: Sequence[Chunk]) -> To
     loaded, dropped, quarantined = (
         sum(getattr(row, name) for row in rows) for name in ("loaded", "dropped", "quarantined")
     )
-    table = sa.table(load.table, schema=ledger.LOADS_SCHEMA)
-    stored = connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
-    if read != loaded + dropped + quarantined or loaded != stored:
-        raise ConservationError(
-            f"load {load.table}",
-            f"{read} features read are not {loaded} loaded + {dropped} dropped + "
-            f"{quarantined} quarantined, or the table's {stored} rows are not those loaded",
-            "Run the ingest again with force; if the sums differ again, report it.",
-        )
+    if read != loaded + dropped + quarantined:
+        raise _unequal(load, read, loaded, dropped, quarantined, loaded)
     boxes = [row.bounds for row in rows if row.bounds is not None and row.bounds[0] is not None]
     return Totals(
         read=read,
@@ -100,6 +109,17 @@ def totals(connection: sa.Connection, load: Load, chunks: Sequence[Chunk]) -> To
         had_z=sum(row.had_z for row in rows),
         without_nul=sum(row.without_nul for row in rows),
         bounds=union([tuple(box) for box in boxes]),
+    )
+
+
+def _unequal(
+    load: Load, read: int, loaded: int, dropped: int, quarantined: int, stored: int
+) -> ConservationError:
+    return ConservationError(
+        f"load {load.table}",
+        f"{read} features read are not {loaded} loaded + {dropped} dropped + "
+        f"{quarantined} quarantined, or the table's {stored} rows are not those loaded",
+        "Run the ingest again with force; if the sums differ again, report it.",
     )
 
 

@@ -108,6 +108,12 @@ def plan_columns(schema: pa.Schema) -> list[Column]:
     Raises:
         SourceError: a type has no counterpart in PostgreSQL.
     """
+    for name in schema.names:
+        if "\0" in name:
+            shown = name.replace("\0", "\ufffd")
+            raise SourceError(
+                f"column '{shown}'", "its name has a NUL character", "Rename it in the source."
+            )
     names = normalise_names(schema.names)
     return [
         Column(field.name, name, _sql_type(field))

@@ -4,7 +4,8 @@ Nothing here is seen by readers. Everything may be done again: what is there is 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
@@ -16,7 +17,7 @@ from geo_etl.vector.load import Load, lock
 from geo_etl.vector.parent import quoted, table_name
 from geo_etl.vector.rows import GEOM, GID
 from geo_etl.vector.rules import UniqueRule
-from geo_etl.vector.versions import Index, Target, Version
+from geo_etl.vector.versions import Index, Piece, Target, Version
 
 UNIQUE_CHUNK = -1
 """Ledger row of the features that the first unique rule takes out of a load; then downwards."""
@@ -47,26 +48,30 @@ def enforce_unique(
     load: Load,
     rules: Sequence[UniqueRule],
     current: Version | None,
+    own: Sequence[Piece],
     name: str,
 ) -> None:
     """Keep the first feature of each value of a unique column; quarantine the others, or stop.
 
     Args:
         current: the version that the features are added to; None when they replace all.
+        own: loads of it whose place this one takes.
         name: the source, for messages.
 
     Raises:
         SourceError: a value is there twice, and the rule says stop.
     """
-    lock(connection, f"finish {load.table}")
     table = f"{ledger.LOADS_SCHEMA}.{load.table}"
+    others = "".join(
+        f" AND NOT (o.{GID} >= {piece.gid_from} AND o.{GID} < {piece.gid_to})" for piece in own
+    )
     for number, rule in enumerate(rules):
         column = quoted(connection, rule.column)
         there = "false"
         if current is not None:
             there = (
                 f"EXISTS (SELECT FROM {table_name(connection, current.target)} o"
-                f" WHERE o.{column} = t.{column})"
+                f" WHERE o.{column} = t.{column}{others})"
             )
         repeated = (
             f"SELECT gid, {column} AS value FROM (SELECT t.{GID} AS gid, t.{column},"
@@ -115,6 +120,9 @@ def _quarantine_repeated(
             " moved AS (SELECT count(*) AS n FROM kept)"
             " INSERT INTO geo_etl.chunk (load_id, index, loaded, dropped, quarantined, repaired,"
             " had_z, without_nul) SELECT :load, :index, -n, 0, n, 0, 0, 0 FROM moved WHERE n > 0"
+            # Another job published, and the load is settled again: more may repeat a value now.
+            " ON CONFLICT (load_id, index) DO UPDATE SET loaded = chunk.loaded + excluded.loaded,"
+            " quarantined = chunk.quarantined + excluded.quarantined"
         ),
         {
             "load": load.id,
@@ -123,6 +131,21 @@ def _quarantine_repeated(
             "index": index,
         },
     )
+
+
+@contextmanager
+def _short_enough(index: Index) -> Iterator[None]:
+    """An index takes values up to about 2,700 bytes (SQLSTATE 54000)."""
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != "54000":
+            raise
+        raise PublishError(
+            f"column '{index.column}'",
+            "some of its values are too long for an index",
+            "Take it out of indexes in the spec.",
+        ) from None
 
 
 def finish_table(
@@ -145,10 +168,11 @@ def finish_table(
     for index in indexes:
         digest = hashlib.sha256(index.column.encode()).hexdigest()[:8]
         index_name = quoted(connection, f"{table}_{digest}")
-        connection.execute(
-            sa.text(
-                f"CREATE INDEX IF NOT EXISTS {index_name} ON {name}"
-                f" USING {index.method} ({quoted(connection, index.column)})"
+        with _short_enough(index):
+            connection.execute(
+                sa.text(
+                    f"CREATE INDEX IF NOT EXISTS {index_name} ON {name}"
+                    f" USING {index.method} ({quoted(connection, index.column)})"
+                )
             )
-        )
     connection.execute(sa.text(f"ANALYZE {name}"))

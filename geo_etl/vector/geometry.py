@@ -18,7 +18,7 @@ from geo_etl.vector.antimeridian import split_at_antimeridian
 from geo_etl.vector.flat import Plain, plain_geometries, write_ewkb
 from geo_etl.vector.repair import Repair, repair_one
 from geo_etl.vector.reproject import transformer
-from geo_etl.vector.wkb import CURVES, wkb_types
+from geo_etl.vector.wkb import unreadable
 
 Geometries = npt.NDArray[np.object_]
 
@@ -154,9 +154,9 @@ def _prepare_objects(wkb: pa.Array, rows: npt.NDArray[np.int64], plan: GeometryP
     """The long way, by geometry objects, for some rows of a batch."""
     wkb = wkb.take(pa.array(rows))
     raw = wkb.to_numpy(zero_copy_only=False)
-    curves = np.isin(wkb_types(wkb), CURVES)
-    if curves.any():
-        raw = np.where(curves, None, raw)  # GEOS would refuse the whole array
+    odd = unreadable(wkb)
+    if odd.any():
+        raw = np.where(odd, None, raw)  # GEOS would refuse the whole array
     with np.errstate(invalid="ignore"):  # NaN coordinates are looked for below
         geometries: Geometries = shapely.from_wkb(raw, on_invalid="ignore")
     present = ~wkb.is_null().to_numpy(zero_copy_only=False)

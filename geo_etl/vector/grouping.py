@@ -11,6 +11,7 @@ import shapely
 from geo_etl.errors import SourceError
 from geo_etl.spec import VectorSpec
 from geo_etl.vector.formats.layer import GEOMETRY, OWN_COLUMNS, Layer
+from geo_etl.vector.wkb import unreadable
 
 Bounds = npt.NDArray[np.float64]
 
@@ -101,9 +102,9 @@ class _Values(Grouping):
 
 def _bounds(batch: pa.RecordBatch) -> Bounds:
     """xmin, ymin, xmax, ymax of each feature (n × 4); NaN for none."""
-    geometries = shapely.from_wkb(
-        batch.column(GEOMETRY).to_numpy(zero_copy_only=False), on_invalid="ignore"
-    )
+    wkb = batch.column(GEOMETRY)
+    raw = np.where(unreadable(wkb), None, wkb.to_numpy(zero_copy_only=False))
+    geometries = shapely.from_wkb(raw, on_invalid="ignore")
     found: Bounds = shapely.bounds(geometries)
     return found
 

@@ -39,7 +39,11 @@ load = sa.Table(
     sa.Column("state", sa.Text, nullable=False, comment="loading | published"),
     sa.Column("gid_from", sa.BigInteger, nullable=False, comment="Smallest gid it may hold"),
     sa.Column("gid_to", sa.BigInteger, nullable=False, comment="Gids it may hold end before this"),
-    sa.Column("merged_from", sa.Integer, comment="Upsert: version whose other rows it took over"),
+    sa.Column(
+        "merged_with",
+        pg.ARRAY(sa.BigInteger),
+        comment="Upsert: loads whose other rows it took over",
+    ),
     _now(),
     comment="One table in geo_loads: a version of a published table, or a part of one",
 )

@@ -6,6 +6,7 @@ comes second, or again, finds the row and does nothing.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from geoalchemy2 import Geometry
 
-from geo_etl.errors import PublishError
+from geo_etl.errors import PublishError, SourceError
 from geo_etl.vector import ledger
 from geo_etl.vector.attributes import Column
 from geo_etl.vector.chunk import Chunk
@@ -22,6 +23,8 @@ from geo_etl.vector.geometry import GeometryPlan
 from geo_etl.vector.rows import GEOM, GID, ChunkCounts, Rows
 from geo_etl.vector.rules import RulePlan
 from geo_etl.vector.versions import Target, current_version, gids_taken, next_gid
+
+FOREIGN_KEY_VIOLATION = "23503"
 
 if TYPE_CHECKING:
     import adbc_driver_postgresql.dbapi as adbc
@@ -54,14 +57,27 @@ def recorded_counts(connection: sa.Connection, load: Load, chunk: Chunk) -> "Chu
     ).one_or_none()
     if row is not None:
         return ChunkCounts(*row)
-    alive = sa.select(ledger.load.c.id).where(ledger.load.c.id == load.id)
-    if connection.execute(alive).first() is None:
-        raise PublishError(
-            f"load {load.table}",
-            "a newer run of the same source took its place",
-            "Look at that run; this one has nothing left to do.",
-        )
+    hold(connection, load)
     return None
+
+
+def hold(connection: sa.Connection, load: Load) -> None:
+    """Keep a load from being dropped until the transaction ends.
+
+    Raises:
+        PublishError: it is gone: another run of the source took its place.
+    """
+    row = sa.select(ledger.load.c.id).where(ledger.load.c.id == load.id)
+    if connection.execute(row.with_for_update(read=True, key_share=True)).first() is None:
+        raise _superseded(load)
+
+
+def _superseded(load: Load) -> PublishError:
+    return PublishError(
+        f"load {load.table}",
+        "a newer run of the same source took its place",
+        "Look at that run; this one has nothing left to do.",
+    )
 
 
 @dataclass(frozen=True)
@@ -237,21 +253,28 @@ def load_chunk(
     import adbc_driver_postgresql.dbapi as adbc  # with pyarrow.dataset: only where rows are copied
 
     with adbc.connect(database_url) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO geo_etl.chunk (load_id, index, loaded, dropped, quarantined, repaired,"
-            " had_z, without_nul) VALUES ($1, $2, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"
-            " RETURNING index",
-            (load.id, chunk.index),
-        )
+        try:
+            cursor.execute(
+                "INSERT INTO geo_etl.chunk (load_id, index, loaded, dropped, quarantined, repaired,"
+                " had_z, without_nul) VALUES ($1, $2, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"
+                " RETURNING index",
+                (load.id, chunk.index),
+            )
+        except adbc.Error as error:
+            if error.sqlstate == FOREIGN_KEY_VIOLATION:
+                raise _superseded(load) from None
+            raise
         if cursor.fetchone() is None:
             connection.rollback()
             return _recorded(cursor, load, chunk)
         rows = Rows(load.gid_from, batches, rules, geometry)
         try:
             cursor.adbc_ingest(load.table, rows.reader(), "append", db_schema_name="geo_loads")
-        except adbc.Error:
+        except adbc.Error as error:
             if rows.failure is not None:
                 raise rows.failure from None
+            if (error.sqlstate or "").startswith("54"):
+                raise _beyond_limits(load, str(error)) from None
             raise
         _insert(cursor, "repair", load, rows.repairs, _REPAIRS)
         _insert(cursor, "quarantine", load, rows.quarantined, _QUARANTINED)
@@ -265,6 +288,16 @@ def load_chunk(
         )
         connection.commit()
     return counts
+
+
+def _beyond_limits(load: Load, said: str) -> SourceError:
+    """PostgreSQL's SQLSTATE class 54: for instance a row of over 8160 bytes in its page."""
+    found = re.search(r"ERROR:\s*(.+)", said)
+    return SourceError(
+        f"load {load.table}",
+        f"a feature is beyond PostgreSQL's limits: {found[1] if found else said}",
+        "Drop columns by attribute_rules, or split the layer.",
+    )
 
 
 def _recorded(cursor: "adbc.Cursor", load: Load, chunk: Chunk) -> ChunkCounts:

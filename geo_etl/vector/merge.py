@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from geo_etl.errors import PublishError, SourceError
+from geo_etl.errors import SourceError
 from geo_etl.vector import ledger
 from geo_etl.vector.attributes import Column
 from geo_etl.vector.load import Load, merged_name
 from geo_etl.vector.parent import quoted, table_name
 from geo_etl.vector.rows import GEOM, GID
+from geo_etl.vector.target import changed_meanwhile
 from geo_etl.vector.versions import Piece, Version, gids_taken, pieces
 
 
@@ -62,11 +63,11 @@ def merge(
     known = pieces(connection, current) if current is not None else []
     highest = max([load.gid_to, *(piece.gid_to for piece in known)])
     piece = Piece(load.id, merged_name(load.table), 1, highest)
-    version = current.number if current is not None else 0
-    made_from = connection.execute(
-        sa.select(ledger.load.c.merged_from).where(ledger.load.c.id == load.id)
+    loads = list(current.loads) if current is not None else []
+    merged_with = connection.execute(
+        sa.select(ledger.load.c.merged_with).where(ledger.load.c.id == load.id)
     ).scalar_one()
-    if made_from == version:
+    if merged_with == loads:
         return piece
     new, merged = (f"{ledger.LOADS_SCHEMA}.{table}" for table in (load.table, piece.table))
     connection.execute(sa.text(f"DROP TABLE IF EXISTS {merged}"))
@@ -76,7 +77,7 @@ def merge(
     else:
         _combine(connection, load, current, merged, delivered, columns, keys)
     connection.execute(
-        sa.update(ledger.load).where(ledger.load.c.id == load.id).values(merged_from=version)
+        sa.update(ledger.load).where(ledger.load.c.id == load.id).values(merged_with=loads)
     )
     return piece
 
@@ -180,8 +181,4 @@ def check_free(connection: sa.Connection, load: Load, current: Version | None) -
     """
     if gids_taken(connection, current, load.gid_from, load.gid_to):
         assert current is not None
-        raise PublishError(
-            f"table {current.target}",
-            "it was replaced while this job loaded",
-            "Run the ingest again: it will begin anew on top of what is there now.",
-        )
+        raise changed_meanwhile(current.target)

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from geo_etl.errors import PublishError
+from geo_etl.errors import PublishError, TransientError
 from geo_etl.vector import ledger
 from geo_etl.vector.attributes import Column
 from geo_etl.vector.load import table_columns
@@ -39,6 +39,21 @@ def exists(connection: sa.Connection, target: Target) -> bool:
         sa.text("SELECT to_regclass(:t) IS NOT NULL"), {"t": table_name(connection, target)}
     )
     return bool(found.scalar())
+
+
+def hold(connection: sa.Connection, target: Target) -> None:
+    """Keep a parent's loads as they are until the transaction ends; readers go on.
+
+    Raises:
+        TransientError: it was unpublished at this very moment.
+    """
+    if not exists(connection, target):
+        return
+    name = table_name(connection, target)
+    try:
+        connection.execute(sa.text(f"LOCK TABLE {name} IN SHARE UPDATE EXCLUSIVE MODE"))
+    except sa.exc.ProgrammingError as error:
+        raise TransientError(f"table {target} was unpublished meanwhile") from error
 
 
 @contextmanager
@@ -72,6 +87,15 @@ def detach_all(connection: sa.Connection, target: Target) -> None:
     ).scalars()
     for name in attached.all():
         connection.execute(sa.text(f"ALTER TABLE {parent} DETACH PARTITION {name}"))
+
+
+def detach(connection: sa.Connection, target: Target, pieces: Sequence[Piece]) -> None:
+    """Detach some loads of a parent."""
+    parent = table_name(connection, target)
+    for piece in pieces:
+        connection.execute(
+            sa.text(f"ALTER TABLE {parent} DETACH PARTITION {ledger.LOADS_SCHEMA}.{piece.table}")
+        )
 
 
 def attach(connection: sa.Connection, target: Target, pieces: Sequence[Piece]) -> None:

@@ -16,16 +16,16 @@ from sqlalchemy.dialects import postgresql as pg
 
 from geo_etl.errors import TransientError
 from geo_etl.vector import ledger, parent
-from geo_etl.vector.load import Load, drop_loads, lock
+from geo_etl.vector.load import Load, drop_loads, hold, lock
 from geo_etl.vector.merge import settle_merge
 from geo_etl.vector.names import MAX_BYTES
-from geo_etl.vector.target import check_target
+from geo_etl.vector.target import check_target, own_pieces
 from geo_etl.vector.versions import (
     Piece,
     Target,
     Version,
     current_version,
-    pieces_of_others,
+    version_made_by,
     versions_of,
 )
 
@@ -40,13 +40,14 @@ class Candidate:
     Attributes:
         piece: what is attached: the load's own table, or the merged one of an upsert.
         version: as it will be recorded; its number and its loads are set by the publish.
-        base: number of the version that it was made on top of; 0 for none, None for any.
+        base: loads of the version that it was made on top of; none for a new table, None for any.
+            A number would not do: an unpublished table's next versions begin at 1 again.
     """
 
     load: Load
     piece: Piece
     version: Version
-    base: int | None
+    base: tuple[int, ...] | None
 
 
 def publish(
@@ -63,7 +64,7 @@ def publish(
         keep: how many versions of each table stay restorable, the current one among them.
 
     Returns:
-        The versions as they are published now.
+        The versions that the loads were published as; those of an earlier attempt as they are.
 
     Raises:
         PublishError: a table belongs to somebody else, or something depends on a column
@@ -90,30 +91,31 @@ def _publish_one(
     catalogue: Callable[[sa.Connection, Version, Version | None], None],
 ) -> Version:
     new, target, load = candidate.version, candidate.version.target, candidate.load
+    if (made := version_made_by(connection, target, load.id)) is not None:
+        return made  # and it stays as it is, also where another version is shown since
+    hold(connection, load)
     current = current_version(connection, target)
-    if current is not None and load.id in current.loads:
-        return current
     check_target(connection, target, new.source, new.load_method, new.job_id)
-    if candidate.base is not None and candidate.base != (current.number if current else 0):
+    if candidate.base is not None and candidate.base != (current.loads if current else ()):
         raise TransientError(f"table {target} was published by another job meanwhile")
-    kept: list[Piece] = []
-    if new.load_method == "append" and current is not None:
-        kept = pieces_of_others(connection, current, new.job_id)
-    stays = current is not None and len(kept) == len(current.loads)
+    adds = new.load_method == "append" and current is not None
+    own = own_pieces(connection, current, new.job_id) if adds else []
+    kept = set(current.loads if adds and current else ()) - {piece.load_id for piece in own}
     known = versions_of(connection, target)
     version = replace(
         new,
         number=max((version.number for version in known), default=0) + 1,
         current=True,
-        loads=(*(piece.load_id for piece in kept), load.id),
+        loads=(*sorted(kept), load.id),
         published_at=datetime.now(UTC),
     )
     # The catalogue's lock is shared by all tables: it is taken before any reader is kept out.
     catalogue(connection, version, current)
     if candidate.piece.table != load.table:
         settle_merge(connection, load, candidate.piece, current)
-    attached = [candidate.piece] if stays else [*kept, candidate.piece]
-    show(connection, version, attached, keeps=stays)
+    if own:
+        parent.detach(connection, target, own)
+    show(connection, version, [candidate.piece], keeps=adds)
     connection.execute(
         sa.update(ledger.load).where(ledger.load.c.id == load.id).values(state="published")
     )
@@ -158,7 +160,7 @@ def make_current(connection: sa.Connection, target: Target, number: int | None) 
         connection.execute(
             sa.update(table)
             .where(here, table.c.version == number)
-            .values(current=sa.true(), published_at=sa.func.now())
+            .values(current=sa.true())
         )
 
 

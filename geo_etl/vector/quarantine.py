@@ -18,6 +18,7 @@ from geo_etl.vector.chunk import FROM_QUARANTINE
 from geo_etl.vector.publish import quarantine_table
 from geo_etl.vector.reproject import transformer_between
 from geo_etl.vector.versions import Target, published_version
+from geo_etl.vector.wkb import unreadable
 
 FID, SOURCE_FID, REASON = FROM_QUARANTINE
 _TYPES: dict[str, pa.DataType] = {
@@ -131,11 +132,17 @@ def _parsed(value: Any, kind: pa.DataType) -> Any:
 
 def _in_crs(geometries: Sequence[bytes | None], crs: str) -> list[bytes | None]:
     """WKB in one CRS: what comes from a table carries its own SRID."""
-    shapes = shapely.from_wkb(np.array(geometries, dtype=object), on_invalid="ignore")
+    odd = unreadable(pa.array(geometries, pa.binary()))
+    straight = np.array(geometries, dtype=object)
+    straight[odd] = None
+    shapes = shapely.from_wkb(straight, on_invalid="ignore")
     srids = shapely.get_srid(shapes)
     for position in np.flatnonzero(srids > 0):
         change = transformer_between(f"EPSG:{srids[position]}", crs)
         shapes[position] = shapely.transform(
             shapes[position], lambda xy, t=change: np.column_stack(t.transform(*xy.T))
         )
-    return [None if shape is None else shape.wkb for shape in shapes]
+    # What shapely can't read, curves, a GeoPackage takes as it is.
+    return [
+        raw if shape is None else shape.wkb for raw, shape in zip(geometries, shapes, strict=True)
+    ]

@@ -7,22 +7,28 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from geo_etl.errors import SourceError
-from geo_etl.vector.account import Totals, totals, union
+from geo_etl.vector import parent
+from geo_etl.vector.account import Totals, recorded_totals, totals, union
 from geo_etl.vector.finish import enforce_unique, finish_table, wanted_indexes
-from geo_etl.vector.load import Load
+from geo_etl.vector.load import Load, hold, lock
 from geo_etl.vector.manifest import LoadPart, Manifest
 from geo_etl.vector.merge import check_free, merge
 from geo_etl.vector.publish import Candidate
-from geo_etl.vector.target import ADDING
-from geo_etl.vector.versions import Piece, Version, current_version, pieces_of_others
+from geo_etl.vector.target import ADDING, check_unchanged, own_pieces
+from geo_etl.vector.versions import Piece, Version, current_version, pieces, version_made_by
 
 
 @dataclass(frozen=True)
 class Settled:
-    """One table of an ingest, finished and ready to be published."""
+    """One table of an ingest, finished and ready to be published.
+
+    Attributes:
+        published: whether it was, by an attempt that ended before it could say so.
+    """
 
     account: Totals
     candidate: Candidate
+    published: bool = False
 
 
 def settle(manifest: Manifest, engine: sa.Engine) -> list[Settled]:
@@ -61,12 +67,24 @@ def _settle(manifest: Manifest, part: LoadPart, engine: sa.Engine) -> Settled:
     order, spec, load = manifest.order, manifest.order.spec, part.load
     adds = spec.load_method in ADDING
     with engine.begin() as connection:
+        lock(connection, f"finish {load.table}")
+        if (made := version_made_by(connection, part.target, load.id)) is not None:
+            account = recorded_totals(connection, load, manifest.chunks_of(part))
+            (piece,) = [one for one in pieces(connection, made) if one.load_id == load.id]
+            return Settled(account, Candidate(load, piece, made, None), published=True)
+        hold(connection, load)
+        if adds:
+            parent.hold(connection, part.target)
         current = current_version(connection, part.target)
         base = current if adds else None
+        if adds:
+            columns, geometry = part.columns, part.geometry
+            check_unchanged(current, columns, geometry.geometry_type, geometry.target_srid)
+        own = own_pieces(connection, current, order.job_id) if spec.load_method == "append" else []
         if manifest.rules.unique:
             totals(connection, load, manifest.chunks_of(part))  # whole, before any is taken out
             kept = base if spec.load_method == "append" else None
-            enforce_unique(connection, load, manifest.rules.unique, kept, str(order.source))
+            enforce_unique(connection, load, manifest.rules.unique, kept, own, str(order.source))
         account = totals(connection, load, manifest.chunks_of(part))
         piece = Piece(load.id, load.table, load.gid_from, load.gid_to)
         if spec.load_method == "upsert":
@@ -81,15 +99,14 @@ def _settle(manifest: Manifest, part: LoadPart, engine: sa.Engine) -> Settled:
             )
         elif adds:
             check_free(connection, load, current)
-        features = _stored(connection, piece)
-        if spec.load_method == "append" and base is not None:
-            others = pieces_of_others(connection, base, order.job_id)
-            alone = len(others) == len(base.loads)
-            features += base.features if alone else sum(_stored(connection, p) for p in others)
+        features = _stored(connection, piece) - sum(_stored(connection, one) for one in own)
     indexes = wanted_indexes(spec, part.columns, part.target)
     if base is not None:
         indexes = list(dict.fromkeys([*base.indexes, *indexes]))
+    if spec.load_method == "append" and base is not None:
+        features += base.features
     with engine.begin() as connection:
+        hold(connection, load)
         finish_table(connection, piece.table, piece.gid_from, piece.gid_to, indexes)
     version = Version(
         target=part.target,
@@ -114,8 +131,8 @@ def _settle(manifest: Manifest, part: LoadPart, engine: sa.Engine) -> Settled:
         result=None,
         published_at=datetime.now(UTC),
     )
-    number = None if not adds else (current.number if current else 0)
-    return Settled(account, Candidate(load, piece, version, number))
+    under = None if not adds else (current.loads if current else ())
+    return Settled(account, Candidate(load, piece, version, under))
 
 
 def _with(names: tuple[str, ...], name: str) -> tuple[str, ...]:

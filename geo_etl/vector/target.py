@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from geo_etl.errors import PublishError
 from geo_etl.vector.attributes import Column
-from geo_etl.vector.versions import Target, Version, current_version
+from geo_etl.vector.versions import Piece, Target, Version, current_version, pieces
 
 ADDING = ("append", "upsert")
 """Load methods that keep the features that are there."""
@@ -134,6 +134,51 @@ def fit_columns(
         if name not in now
     ]
     return [*current.columns, *added], said
+
+
+def own_pieces(connection: sa.Connection, current: Version | None, job_id: str) -> list[Piece]:
+    """The loads that an append finds of its own in the table: it takes their place.
+
+    Raises:
+        PublishError: its features are there, in a load that others share.
+    """
+    if current is None or job_id not in current.jobs:
+        return []
+    own = pieces(connection, current, job_id)
+    if not own:
+        raise PublishError(
+            f"table {current.target}",
+            "the features of this very job are there already, merged with others by an upsert",
+            "Nothing is left to do; set load_method to upsert to deliver them again.",
+        )
+    return own
+
+
+def check_unchanged(
+    current: Version | None, columns: Sequence[Column], geometry_type: str, srid: int
+) -> None:
+    """Refuse to add to a table whose columns are no longer those that the plan saw.
+
+    Its parent would be given the plan's columns, and lose the others with their values.
+
+    Raises:
+        PublishError: says to run the ingest again.
+    """
+    if current is None:
+        return
+    planned = {(column.name, column.sql_type) for column in columns}
+    now = {(column.name, column.sql_type) for column in current.columns}
+    if not now <= planned or (current.geometry_type, current.srid) != (geometry_type, srid):
+        raise changed_meanwhile(current.target)
+
+
+def changed_meanwhile(target: Target) -> PublishError:
+    """The error for a table that another job has changed since this one was planned."""
+    return PublishError(
+        f"table {target}",
+        "it was replaced or changed while this job loaded",
+        "Run the ingest again: it will begin anew on top of what is there now.",
+    )
 
 
 def _retyped(published: dict[str, str], now: dict[str, str]) -> list[str]:

@@ -177,27 +177,26 @@ def published_version(connection: sa.Connection, target: Target) -> Version:
     return version
 
 
-def pieces(connection: sa.Connection, version: Version) -> list[Piece]:
-    """The loads of a version, in the order of their gids."""
+def version_made_by(connection: sa.Connection, target: Target, load_id: int) -> Version | None:
+    """The version that a load was published as, current or not; None for one that was not."""
+    made = [version for version in versions_of(connection, target) if load_id in version.loads]
+    return made[0] if made else None
+
+
+def pieces(connection: sa.Connection, version: Version, job_id: str | None = None) -> list[Piece]:
+    """The loads of a version, in the order of their gids.
+
+    Args:
+        job_id: only those of this job.
+    """
     table = ledger.load
+    own = sa.true() if job_id is None else table.c.job_id == job_id
     rows = connection.execute(
         sa.select(table.c.id, table.c.load_table, table.c.gid_from, table.c.gid_to)
-        .where(table.c.id.in_(version.loads))
+        .where(table.c.id.in_(version.loads), own)
         .order_by(table.c.gid_from)
     )
     return [Piece(*row) for row in rows]
-
-
-def pieces_of_others(connection: sa.Connection, version: Version, job_id: str) -> list[Piece]:
-    """The loads of a version that other jobs made: what an append leaves there.
-
-    A job that appends again, by force, takes the place of its own features.
-    """
-    own = connection.execute(
-        sa.select(ledger.load.c.id).where(ledger.load.c.job_id == job_id)
-    ).scalars()
-    mine = set(own)
-    return [piece for piece in pieces(connection, version) if piece.load_id not in mine]
 
 
 def next_gid(connection: sa.Connection, target: Target) -> int:
@@ -214,6 +213,14 @@ def next_gid(connection: sa.Connection, target: Target) -> int:
         sa.select(sa.func.max(table.c.gid_to)).where(sa.or_(table.c.id.in_(ids), coming))
     ).scalar_one()
     return int(highest or 1)
+
+
+def jobs_loading(connection: sa.Connection, target: Target) -> set[str]:
+    """Jobs with a load on its way to a table."""
+    table = ledger.load
+    here = sa.and_(table.c.schema_name == target.schema, table.c.table_name == target.table)
+    found = connection.execute(sa.select(table.c.job_id).where(here, table.c.state == "loading"))
+    return set(found.scalars())
 
 
 def gids_taken(

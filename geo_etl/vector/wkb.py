@@ -5,6 +5,7 @@ high bits.
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,14 @@ FAMILIES = ("Point", "LineString", "Polygon", "GeometryCollection")
 CURVES = range(8, 15)
 """Types of curves and of surfaces made of curves."""
 COLLECTION = 7
-_OF_GEOMETRIES = (4, 5, 6, COLLECTION)
-"""Types whose parts are geometries with headers of their own."""
+_OF_GEOMETRIES = (4, 5, 6, COLLECTION, 9, 10, 11, 12, 15, 16)
+"""Types whose parts are geometries with headers of their own.
+
+GEOS reads a part before it asks of which kind it is: even multi-points nest.
+"""
+_TYPE_BITS, _SRID_FLAG = 0xFFFF, 0x20000000
+"""Of a type code. GEOS takes its type from the low 16 bits, whatever stands above them."""
+_OF_POINTS, _OF_RINGS = (2, 8), (3, 17)
 _ISO_EXTRA = {1: 1, 2: 1, 3: 2}
 """Thousands of an ISO type code → ordinates beyond x and y."""
 MAX_DEPTH = 100
@@ -87,7 +94,20 @@ class Headers:
 
     def types(self) -> npt.NDArray[np.int64]:
         """Base type of each row."""
-        return (self._integers(1) & 0x0FFFFFFF) % 1000
+        return (self._integers(1) & _TYPE_BITS) % 1000
+
+    def single_part(self) -> npt.NDArray[np.bool_]:
+        """Whether each row is certainly a geometry of one simple part (EWKB's SRID is not)."""
+        long = self.lengths >= 2 * _HEADER
+        inner = (self._integers(_HEADER + 1) & _TYPE_BITS) % 1000
+        plain = (self._integers(1) & _SRID_FLAG) == 0
+        same_order = (
+            self._octets(np.arange(len(self.rows)), _HEADER, 1)[:, 0] == self.data[self.starts]
+        )
+        one: npt.NDArray[np.bool_] = (
+            long & plain & same_order & (self._integers(5) == 1) & (inner >= 1) & (inner <= 3)
+        )
+        return one
 
     def empty(self, types: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Whether each row has no parts; an empty point has NaN as its x."""
@@ -118,39 +138,79 @@ class Headers:
 
 
 def too_deep(wkb: pa.Array) -> npt.NDArray[np.int64]:
-    """Rows whose collections are nested beyond `MAX_DEPTH`: GEOS would run out of stack on them."""
-    collections = np.flatnonzero(wkb_types(wkb) == COLLECTION)
-    deep = [row for row in collections.tolist() if _is_deep(wkb[row].as_py())]
-    return np.array(deep, dtype=np.int64)
+    """Rows whose parts are nested beyond `MAX_DEPTH`: GEOS would run out of stack on them."""
+    return np.array([row for row, walk in _walks(wkb) if walk.deep], dtype=np.int64)
 
 
-def _is_deep(data: bytes) -> bool:
-    """Whether some geometry in a collection lies deeper than `MAX_DEPTH`."""
-    waiting, position = [1], 0
-    while waiting and position + _HEADER <= len(data):
+def unreadable(wkb: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which geometries shapely can't take: too deep, or with curves anywhere in them (n)."""
+    found = np.isin(wkb_types(wkb), CURVES)
+    found[[row for row, walk in _walks(wkb) if walk.deep or walk.curved]] = True
+    return found
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """What is within one geometry."""
+
+    deep: bool
+    curved: bool
+
+
+def _walks(wkb: pa.Array) -> Iterator[tuple[int, _Walk]]:
+    """Rows with parts that may have parts."""
+    headers = Headers.of(wkb)
+    nesting = np.isin(headers.types(), _OF_GEOMETRIES) & ~headers.single_part()
+    for row in headers.rows[nesting].tolist():
+        yield row, _walk(wkb[row].as_py())
+
+
+def _walk(data: bytes) -> _Walk:
+    """Go through all parts of a geometry, without recursion."""
+    waiting, position, curved = [1], 0, False
+    while waiting and position + _HEADER + 4 <= len(data):
         order = "<" if data[position] == 1 else ">"
-        code, count = struct.unpack_from(f"{order}II", data, position + 1)
-        kind = (code & 0x0FFFFFFF) % 1000
-        size = 8 * (2 + (code >> 31) + (code >> 30 & 1) + _ISO_EXTRA.get(code % 10_000 // 1000, 0))
-        position += 5 + (4 if code & 0x20000000 else 0)
+        (code,) = struct.unpack_from(f"{order}I", data, position + 1)
+        position += 9 if code & _SRID_FLAG else 5
+        (count,) = struct.unpack_from(f"{order}I", data, position)
+        kind = (code & _TYPE_BITS) % 1000
+        curved = curved or kind in CURVES
         waiting[-1] -= 1
         if kind in _OF_GEOMETRIES:
             position += 4
             waiting.append(count)
-        elif kind == 1:
-            position += size
-        elif kind == 2:
-            position += 4 + count * size
-        elif kind == 3:
-            position += 4
-            for _ in range(count):
-                if position + 4 > len(data):
-                    break
-                position += 4 + size * struct.unpack_from(f"{order}I", data, position)[0]
         else:
-            return False
+            position = _behind(data, position, kind, _ordinates(code), order)
         while waiting and waiting[-1] <= 0:
             waiting.pop()
         if len(waiting) > MAX_DEPTH:
-            return True
-    return False
+            return _Walk(True, curved)
+    return _Walk(False, curved)
+
+
+def _ordinates(code: int) -> int:
+    """Bytes of one vertex."""
+    extra = (code >> 31) + (code >> 30 & 1) + _ISO_EXTRA.get((code & _TYPE_BITS) // 1000, 0)
+    return 8 * (2 + extra)
+
+
+def _behind(data: bytes, position: int, kind: int, vertex: int, order: str) -> int:
+    """Where a geometry without parts ends; the end of the data for one that nobody knows.
+
+    Args:
+        position: behind its type.
+        vertex: bytes of one.
+    """
+    if kind == 1:
+        return position + vertex
+    (count,) = struct.unpack_from(f"{order}I", data, position)
+    if kind in _OF_POINTS:
+        return position + 4 + int(count) * vertex
+    if kind not in _OF_RINGS:
+        return len(data)
+    position += 4
+    for _ in range(count):
+        if position + 4 > len(data):
+            break
+        position += 4 + vertex * int(struct.unpack_from(f"{order}I", data, position)[0])
+    return position

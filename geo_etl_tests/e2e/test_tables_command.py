@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import geopandas
 import jsonschema
 import pytest
 import sqlalchemy as sa
-from shapely.geometry import Point, box
+from shapely.geometry import LineString, Point, box
 
 from geo_etl_tests.e2e.conftest import Said
 from geo_etl_tests.made import squares, write
@@ -22,6 +23,14 @@ UNIQUE_CODE = {"columns": {"code": {"unique": True}}}
 def words(said: Said) -> str:
     """What was said on stderr, without its line breaks."""
     return " ".join(said.err.split())
+
+
+def suggested(exported: Said) -> list[str]:
+    """The arguments of the command that an export ends with."""
+    assert exported.code == 0, exported.err
+    program, *arguments = shlex.split(exported.err.splitlines()[-1])
+    assert program == "geo-etl"
+    return arguments
 
 
 @pytest.fixture
@@ -202,20 +211,20 @@ def test_many_reasons_are_cut_short_with_the_rest_counted(
     assert lines[-1] == "… and 10 features for 10 other reasons."
 
 
-@pytest.mark.parametrize(
-    ("name", "problem"), [("there.gpkg", "it exists already"), ("a.geojson", "it is no GeoPackage")]
-)
 def test_quarantine_is_exported_to_a_new_geopackage_only(
-    geo_etl: Command, coded: None, unique: str, tmp_path: Path, name: str, problem: str
+    geo_etl: Command, coded: None, unique: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "there.gpkg").write_text("mine")
+    there, other = tmp_path / "there.gpkg", tmp_path / "other.geojson"
+    there.write_text("mine")
 
-    said = geo_etl("quarantine", unique, "--export", str(tmp_path / name))
+    twice = geo_etl("quarantine", unique, "--export", str(there))
+    no_geopackage = geo_etl("quarantine", unique, "--export", str(other))
 
-    assert said.code == 2
-    assert f"{problem}" in words(said)
-    assert "Name a new file that ends with .gpkg." in words(said)
-    assert (tmp_path / "there.gpkg").read_text() == "mine"
+    assert (twice.code, no_geopackage.code) == (2, 2)
+    assert "it exists already. Name a new file that ends with .gpkg." in words(twice)
+    assert "it is no GeoPackage by its name. Name a new file" in words(no_geopackage)
+    assert there.read_text() == "mine"
+    assert not other.exists()
 
 
 def test_exported_features_are_corrected_and_added_by_the_command_that_is_suggested(
@@ -227,14 +236,12 @@ def test_exported_features_are_corrected_and_added_by_the_command_that_is_sugges
     corrected = frame.assign(code=["c", "d"])
     path.unlink()
     corrected.to_file(path)
-    suggested = exported.err.splitlines()[-1]
 
-    program, *arguments = shlex.split(suggested)
-    added = geo_etl(*arguments, "--json")
+    added = geo_etl(*suggested(exported), "--json")
 
-    assert program == "geo-etl"
     assert sorted(frame["geo_etl_source_fid"]) == [3, 5]
     assert added.code == 0, added.err
+    assert "done already" not in added.err
     assert column("code") == ["a", "b", None, "c", "d"]
     assert added.json["tables"][0]["features_total"] == 5
 
@@ -249,9 +256,9 @@ def test_features_of_a_table_for_all_kinds_go_back_into_it(
         attribute_rules={"columns": {"n": {"max": 2}}},
     )
     path = tmp_path / f"{unique}.gpkg"
-    suggested = geo_etl("quarantine", unique, "--export", str(path)).err.splitlines()[-1]
+    exported = geo_etl("quarantine", unique, "--export", str(path))
 
-    added = geo_etl(*shlex.split(suggested)[1:])
+    added = geo_etl(*suggested(exported))
 
     assert added.code == 0, added.err
     assert column("n") == [1, 2, 3, 4]
@@ -260,18 +267,19 @@ def test_features_of_a_table_for_all_kinds_go_back_into_it(
 
 
 def test_the_schema_of_results_describes_done_split_and_failed_jobs(
-    geo_etl: Command, tmp_path: Path, unique: str
+    geo_etl: Command, publish: Any, tmp_path: Path, unique: str
 ) -> None:
+    publish(2)
     mixed = [Point(1, 1), LineString([(0, 0), (1, 1)]), box(0, 0, 1, 1)]
-    path = write(tmp_path / f"{unique}.geojson", mixed, crs="EPSG:4326")
-    split = ("--set", "geometry_params.mixed_geometry=split", "--set", f"table_name={unique}")
-    plain = write(tmp_path / f"{unique}_plain.gpkg", squares(2))
+    path = write(tmp_path / f"{unique}_mixed.geojson", mixed, crs="EPSG:4326")
 
     schema = geo_etl("result", "--schema").json
     said = {
-        "done": geo_etl("ingest", str(plain), "--json"),
+        "done": geo_etl("ingest", f"bronze/{unique}/{unique}.gpkg", "--json"),
         "failed": geo_etl("ingest", str(path), "--json"),
-        "split": geo_etl("ingest", str(path), "--json", *split),
+        "split": geo_etl(
+            *("ingest", str(path), "--json", "--set", "geometry_params.mixed_geometry=split")
+        ),
     }
 
     validator = jsonschema.Draft202012Validator(schema)
@@ -280,34 +288,34 @@ def test_the_schema_of_results_describes_done_split_and_failed_jobs(
     for one in said.values():
         validator.validate(one.json)
     assert [table["table"] for table in said["split"].json["tables"]] == [
-        f"geo.{unique}_{kind}" for kind in ("point", "line", "polygon")
+        f"geo.{unique}_mixed_{kind}" for kind in ("point", "line", "polygon")
     ]
     assert said["failed"].json["status"] == "failed"
     assert not validator.is_valid({**said["done"].json, "status": "failed"})
 
 
-def test_result_shows_what_the_ingest_said_and_a_job_that_is_done_is_not_run_again(
-    geo_etl: Command, deliver: Any, tmp_path: Path, unique: str
+def test_result_shows_what_the_job_said_and_a_job_that_is_done_is_not_run_again(
+    geo_etl: Command, deliver: Any, run_job: Any, tmp_path: Path, unique: str
 ) -> None:
     source = deliver(write(tmp_path / f"{unique}.gpkg", squares(2)))
-    first = geo_etl("ingest", source, "--json")
+    first = run_job(source).output_for_node("vector_table.verify", "result")
 
     shown = geo_etl("result", unique)
     again = geo_etl("ingest", source, "--json")
 
-    assert shown.json == first.json
-    assert again.json == first.json
+    assert shown.json == first
+    assert again.json == first
     assert "done already" in again.err
-    assert "done already" not in first.err
 
 
 def test_tables_of_a_split_layer_are_each_named_to_people(
-    geo_etl: Command, tmp_path: Path, unique: str
+    geo_etl: Command, deliver: Any, run_job: Any, tmp_path: Path, unique: str
 ) -> None:
     mixed = [Point(1, 1), Point(2, 2), box(0, 0, 1, 1)]
-    path = write(tmp_path / f"{unique}.geojson", mixed, crs="EPSG:4326")
+    source = deliver(write(tmp_path / f"{unique}.geojson", mixed, crs="EPSG:4326"))
+    run_job(source, geometry_params={"mixed_geometry": "split"})
 
-    said = geo_etl("ingest", str(path), "--set", "geometry_params={mixed_geometry: split}")
+    said = geo_etl("ingest", source, "--set", "geometry_params={mixed_geometry: split}")
 
     lines = [line.split(maxsplit=1) for line in said.out.splitlines()]
     assert [text for name, text in lines if name == "table"] == [
@@ -318,6 +326,7 @@ def test_tables_of_a_split_layer_are_each_named_to_people(
         f"system-vectors/geo.{unique}_point",
         f"system-vectors/geo.{unique}_polygon",
     ]
+    assert "done already" in said.err
 
 
 def test_nested_settings_and_lists_are_set_on_the_command_line(
@@ -332,6 +341,7 @@ def test_nested_settings_and_lists_are_set_on_the_command_line(
         *("--set", "key_columns=[n]", "--set", "attribute_rules.columns.code.unique=true"),
         *("--set", "attribute_rules.schema_change=allow", "--set", "indexes.attributes=[n, code]"),
         *("--set", "metadata.title=News: of squares"),
+        *("--set", "metadata.datetime=2020-02-29T12:00:00Z"),
     )
 
     assert said.code == 0, said.err
@@ -340,17 +350,19 @@ def test_nested_settings_and_lists_are_set_on_the_command_line(
     indexes = sa.inspect(engine).get_indexes(unique, schema="geo")
     assert {"n", "code"} <= {name for index in indexes for name in index["column_names"]}
     with engine.connect() as connection:
-        query = sa.text("SELECT content->'properties'->>'title' FROM pgstac.items WHERE id = :id")
-        title = connection.execute(query, {"id": f"geo.{unique}"}).scalar_one()
+        query = sa.text(
+            "SELECT content->'properties'->>'title', datetime FROM pgstac.items WHERE id = :id"
+        )
+        title, when = connection.execute(query, {"id": f"geo.{unique}"}).one()
     assert title == "News: of squares"
+    assert when == datetime(2020, 2, 29, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
         ("load_method=upsert", "key 'key_columns': [] is not allowed"),
-        ("attribute_rules.columns.code.uniq=true", "Known keys: allowed, default, drop, max,"),
-        ("chunk_by.grid=1", "key 'chunk_by'"),
+        ("metadata.datetime=2020-13-45", "month value is outside expected range of 1-12"),
     ],
 )
 def test_a_wrong_setting_of_a_table_is_bad_use(

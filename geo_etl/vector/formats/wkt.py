@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
+from geo_etl.vector.wkb import unreadable
+
 _TYPES = "POINT|LINESTRING|POLYGON|MULTIPOINT|MULTILINESTRING|MULTIPOLYGON|GEOMETRYCOLLECTION"
 LOOKS_LIKE_GEOMETRY = rf"(?i)^\s*(?:(?:SRID=\d+;\s*)?(?:{_TYPES})\b|(?:\\x)?0[01][0-9a-f]{{16}})"
 """How a cell begins that holds a geometry."""
@@ -19,11 +21,6 @@ _HEX = r"(?i)^(?:\\x)?0[01][0-9a-f]{16,}$"
 _CURVED = r"(?i)CIRCULARSTRING|COMPOUNDCURVE|CURVEPOLYGON|MULTICURVE|MULTISURFACE"
 _SRID = re.compile(r"\s*SRID=(\d+)\s*;\s*", re.IGNORECASE)
 _NESTED = "COLLECTION"
-_COLLECTION_WKB = re.compile(
-    rb"\x01(?:\x07\0\0[\0\x20\x40\x60\x80\xa0\xc0\xe0]|(?:\xef\x03|\xd7\x07|\xbf\x0b)\0\0)"
-    rb"|\0(?:[\0\x20\x40\x60\x80\xa0\xc0\xe0]\0\0\x07|\0\0(?:\x03\xef|\x07\xd7|\x0b\xbf))"
-)
-"""Byte order and type of a collection: 7, as ISO's Z, M and ZM, with EWKB's flags."""
 MAX_NESTING = 1000
 """Collections in one geometry. GEOS reads them recursively; with 100,000 in each other the process
 dies."""
@@ -67,9 +64,10 @@ def read_geometries(cells: pa.Array) -> Geometries:
     unread.update(dict.fromkeys(np.flatnonzero(nested).tolist(), "nests collections too deeply"))
     values: npt.NDArray[np.object_] = text.to_numpy(zero_copy_only=False)
     for row in np.flatnonzero(hexadecimal).tolist():
-        values[row] = values[row].removeprefix("\\x")
-        if _depth(values[row]) > MAX_NESTING:
-            unread[row] = "nests collections too deeply"
+        values[row] = _octets(values[row].removeprefix("\\x"))
+    odd = unreadable(pa.array(values[hexadecimal], pa.binary()))
+    reason = "has curves, which are not read, or nests geometries too deeply"
+    unread.update(dict.fromkeys(np.flatnonzero(hexadecimal)[odd].tolist(), reason))
     for row in np.flatnonzero(_mask(pc.match_substring_regex(text, r"(?i)^SRID="))).tolist():
         if match := _SRID.match(values[row]):
             srids[row], values[row] = min(int(match[1]), 2**31), values[row][match.end() :]
@@ -79,7 +77,7 @@ def read_geometries(cells: pa.Array) -> Geometries:
     as_wkb = np.flatnonzero(hexadecimal & ~refused)
     with np.errstate(over="ignore", invalid="ignore"):
         geometries[as_text] = shapely.from_wkt(values[as_text], on_invalid="ignore")
-    geometries[as_wkb] = _from_hex(values[as_wkb])
+    geometries[as_wkb] = shapely.from_wkb(values[as_wkb], on_invalid="ignore")
     srids[as_wkb] = np.maximum(shapely.get_srid(geometries[as_wkb]), 0)
     for row in np.flatnonzero(there & ~refused & shapely.is_missing(geometries)).tolist():
         unread[row] = "is no WKT that can be read"
@@ -93,24 +91,9 @@ def _mask(array: pa.Array) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _from_hex(values: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
-    found: npt.NDArray[np.object_]
+def _octets(hexadecimal: str) -> bytes:
+    """What digits stand for; nothing when their number is odd."""
     try:
-        found = shapely.from_wkb(values, on_invalid="ignore")
-    except NotImplementedError:
-        # One of them is a curve.
-        if len(values) == 1:
-            return np.array([None], dtype=object)
-        half = len(values) // 2
-        return np.concatenate([_from_hex(values[:half]), _from_hex(values[half:])])
-    return found
-
-
-def _depth(text: str) -> int:
-    """At least as many as there are collections in each other."""
-    if len(text) < 18 * MAX_NESTING:
-        return 0
-    try:
-        return len(_COLLECTION_WKB.findall(bytes.fromhex(text)))
+        return bytes.fromhex(hexadecimal)
     except ValueError:
-        return 0
+        return b""
