@@ -1,7 +1,6 @@
 """KML and KMZ: what becomes a feature, an attribute, a geometry, and what is refused."""
 
 import datetime
-import io
 import json
 import math
 import subprocess
@@ -21,7 +20,7 @@ from hypothesis import strategies as st
 
 from geo_etl.errors import SourceError
 from geo_etl.spec import SpecLayer, resolve_vector_spec
-from geo_etl.vector.formats import kml_geometry, kml_parser, kmz
+from geo_etl.vector.formats import kml_geometry, kml_parser
 from geo_etl.vector.formats.layer import FID, GEOMETRY, OWN_COLUMNS, PROBLEM, Layer
 from geo_etl.vector.source import open_layer
 
@@ -844,14 +843,6 @@ def test_a_kmz_that_unpacks_to_more_than_the_limit_is_refused(tmp_path: Path) ->
     assert "limit is 0.001 GB" in refusal(path, limits={"max_file_size_gb": 0.001})
 
 
-def test_what_comes_out_of_a_kmz_is_counted() -> None:
-    spec = resolve_vector_spec([SpecLayer("test", {"limits": {"max_file_size_gb": 0.001}})])
-    stream = kmz.Counted(io.BytesIO(bytes(2_000_000)), "a.kmz", spec)
-    assert len(stream.read(1_000_000)) == 1_000_000
-    with pytest.raises(SourceError, match=r"limit is 0\.001 GB"):
-        stream.read(1)
-
-
 def test_the_size_that_a_kmz_declares_is_not_relied_upon(tmp_path: Path) -> None:
     content = document(placemark() + "<Style>" + " " * 5_000_000 + "</Style>").encode()
     path = pack(tmp_path / "a.kmz", {"doc.kml": content}, compression=zipfile.ZIP_DEFLATED)
@@ -866,17 +857,6 @@ def test_the_size_that_a_kmz_declares_is_not_relied_upon(tmp_path: Path) -> None
 def test_compression_that_can_not_be_bounded_is_refused(tmp_path: Path, method: int) -> None:
     path = pack(tmp_path / "a.kmz", {"doc.kml": document(placemark())}, compression=method)
     assert "compress" in refusal(path)
-
-
-@pytest.mark.parametrize("comment", [b"", b"a comment"])
-def test_an_endless_list_of_members_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comment: bytes
-) -> None:
-    monkeypatch.setattr(kmz, "MAX_DIRECTORY_BYTES", 1_000)
-    path = pack(tmp_path / "a.kmz", {f"{n}.kml": "" for n in range(100)})
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.comment = comment
-    assert "list of members" in refusal(path)
 
 
 # Independent readings of real files

@@ -336,6 +336,33 @@ def test_surface_in_space_is_no_polygon_and_it_is_said(tmp_path: Path) -> None:
     assert "multipatch" in found[PROBLEM][0].as_py()
 
 
+def test_surface_of_several_kinds_of_parts_is_said_too(tmp_path: Path) -> None:
+    path = column(tmp_path, TEXT, b"a")
+    head = struct.pack("<i4d2i", 31, 0, 0, 9, 9, 2, 8) + struct.pack("<4i", 0, 4, 0, 2)
+    strip, ring = (0, 0, 0, 1, 1, 1, 0, 0), (5, 5, 5, 9, 9, 9, 5, 5)
+    several = head + struct.pack("<16d", *strip, *ring) + bytes(2 * (16 + 64))
+    for extension, content in zip(("shp", "shx"), shp([several], kind=31), strict=True):
+        path.with_suffix(f".{extension}").write_bytes(content)
+    with harmless(path) as readable:
+        found = table(open_layer(readable, path.name, spec()))
+    assert "multipatch" in found[PROBLEM][0].as_py()
+
+
+def test_measures_are_not_worth_a_remark(shared_data: Path) -> None:
+    path = shared_data / "vector/shp-loose/polyline_m/polyline_m.shp"
+    assert not any("M" in remark for remark in read(path)[1])
+
+
+def test_ring_that_is_left_open_is_said_without_gdal_options(tmp_path: Path) -> None:
+    path = column(tmp_path, TEXT, b"a")
+    ring = struct.pack("<i4d3i", 5, 0, 0, 4, 4, 1, 4, 0) + struct.pack(
+        "<8d", 0, 0, 0, 4, 4, 4, 4, 0
+    )
+    for extension, content in zip(("shp", "shx"), shp([ring], kind=5), strict=True):
+        path.with_suffix(f".{extension}").write_bytes(content)
+    assert read(path)[1] == ["Rings of some polygons do not end where they begin."]
+
+
 def test_deleted_records_are_left_out_with_their_shapes(tmp_path: Path) -> None:
     path = column(tmp_path, TEXT, b"a", b"b", b"c", deleted=[1])
     with harmless(path) as readable:

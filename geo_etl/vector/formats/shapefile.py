@@ -4,10 +4,8 @@ GDAL gets to see the `.shp`, its checked index and the `.prj`, in a folder of th
 serves loose shapefiles and those in an archive.
 """
 
-import itertools
-import warnings
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -24,13 +22,17 @@ from geo_etl.vector.formats.ogr import OgrLayer
 from geo_etl.vector.formats.shp_index import Records, find_records, read_shp_header, unread
 from geo_etl.vector.formats.siblings import group_of
 from geo_etl.vector.formats.work import WorkFolder
-from geo_etl.vector.wkb import wkb_types
+from geo_etl.vector.wkb import COLLECTION, wkb_types
 
 MAX_CPG_BYTES = 1000
 UNREADABLE = "its geometry is damaged in the .shp"
-SURFACES = (15, 16, 17)
-"""WKB types of what GDAL makes of a multipatch: polyhedral surface, TIN, triangle."""
+SURFACES = (COLLECTION, 15, 16, 17)
+"""WKB types of what GDAL makes of a multipatch: polyhedral surface, TIN, triangle, or several."""
 SURFACE = "its geometry is a surface in space (multipatch), which a 2D table can't have"
+OPEN_RING = "Rings of some polygons do not end where they begin."
+_HANDLED = re.compile(r"GDAL: (Measured \(M\) geometry|Non closed ring)")
+"""What GDAL says of M values, which concerns nobody since tables are 2D, and of such rings."""
+_OPEN_RING = "GDAL: Non closed ring"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +56,12 @@ class ShapefileLayer(Layer):
     def batches(self) -> Iterator[pa.RecordBatch]:
         """See `Layer.batches`."""
         names = [FID, *(column.name for column in self.table.columns), GEOMETRY, PROBLEM]
-        batches = self.geometries.batches()
-        with _without_m_warnings():
-            first = list(itertools.islice(batches, 1))
-        for batch in itertools.chain(first, batches):
+        for batch in self.geometries.batches():
             yield pa.RecordBatch.from_arrays(self._columns(batch), names=names)
-        self.remarks.extend(self.geometries.remarks)
+        said = self.geometries.remarks
+        self.remarks.extend(remark for remark in said if not _HANDLED.match(remark))
+        if any(remark.startswith(_OPEN_RING) for remark in said):
+            self.remarks.append(OPEN_RING)
         self.remarks.extend(self.table.outcome())
 
     def _columns(self, batch: pa.RecordBatch) -> list[pa.Array]:
@@ -148,10 +150,9 @@ def open_parts(
     main.with_suffix(".shx").write_bytes(records.shx(header))
     if "prj" in parts:
         main.with_suffix(".prj").symlink_to(parts["prj"].absolute())
-    with _without_m_warnings():
-        geometries = OgrLayer.opened(
-            str(main), name, format=format_, layer=None, encoding=None, size=size
-        )
+    geometries = OgrLayer.opened(
+        str(main), name, format=format_, layer=None, encoding=None, size=size
+    )
     return ShapefileLayer(
         format=format_,
         name=layer,
@@ -167,11 +168,6 @@ def open_parts(
         records=records,
         folder=folder,
     )
-
-
-def _without_m_warnings() -> AbstractContextManager[object]:
-    """Tables are 2D: what pyogrio says of M values concerns nobody."""
-    return warnings.catch_warnings(action="ignore", category=UserWarning)
 
 
 def _declared_encoding(parts: Mapping[str, Path]) -> str | None:
