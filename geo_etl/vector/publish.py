@@ -158,9 +158,7 @@ def make_current(connection: sa.Connection, target: Target, number: int | None) 
     connection.execute(sa.update(table).where(here, table.c.current).values(current=sa.false()))
     if number is not None:
         connection.execute(
-            sa.update(table)
-            .where(here, table.c.version == number)
-            .values(current=sa.true())
+            sa.update(table).where(here, table.c.version == number).values(current=sa.true())
         )
 
 

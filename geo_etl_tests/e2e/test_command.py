@@ -114,7 +114,7 @@ def test_bad_use_is_exit_code_2(geo_etl: Command, arguments: list[str], words: s
     ("setting", "words"),
     [
         ("tabel_name=a", "key 'tabel_name': it is unknown. Known keys: access,"),
-        ("converter_params.layer=a", "Known keys: encoding, lat_name, layer_name, lon_name, source_crs"),
+        ("converter_params.layer=a", "Known keys: encoding, lat_name, layer_name"),
         ("chunk_size=0", "key 'chunk_size': 0 is not allowed"),
         ("target_srid=1", "PROJ knows no such CRS"),
         ("nothing", "write it as KEY=VALUE"),
