@@ -105,8 +105,9 @@ def ingest_source(given: str, overrides: dict[str, Any], force: bool) -> dict[st
     storage = open_storage(settings.storage_url)
     root = storage.root if isinstance(storage, LocalBlobs) else None
     # Before anything is copied: a setting that is wrong whatever the source is.
-    resolve_vector_spec([SpecLayer("run configuration", overrides)])
-    source = find_source(storage, given, settings.bronze_container, root)
+    given_spec = resolve_vector_spec([SpecLayer("run configuration", overrides)])
+    extension = given_spec.file_extension
+    source = find_source(storage, given, settings.bronze_container, root, extension=extension)
     resolve_spec(storage, source, overrides)
     progress = _Progress()
     with open_instance() as instance:

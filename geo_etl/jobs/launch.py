@@ -39,12 +39,14 @@ def find_source(
     bronze: str,
     root: Path | None,
     say: Callable[[str], None] = _on_stderr,
+    extension: str | None = None,
 ) -> SourceRef:
     """What a person means: a local file (put into bronze first), or a blob.
 
     Args:
         root: folder of local storage, when storage is local: a file in it is a blob already.
         say: called with what a person should know at once.
+        extension: what the file is, where its name misleads (`file_extension` of the spec).
 
     Raises:
         SourceError: it is neither.
@@ -54,6 +56,7 @@ def find_source(
         resolved = path.resolve()
         if root is not None and resolved.is_relative_to(root.resolve()):
             return SourceRef.parse(str(resolved.relative_to(root.resolve())))
+        format_of(path.name, extension)
         return _put(storage, path, bronze, say)
     container = given.partition("/")[0]
     if container and container in storage.containers():
@@ -75,7 +78,6 @@ def _put(storage: BlobStorage, path: Path, bronze: str, say: Callable[[str], Non
 
     Siblings of a shapefile that was there before are removed: they say nothing of this one.
     """
-    format_of(path.name)
     storage.create_container(bronze)
     source = SourceRef(bronze, path.name)
     try:

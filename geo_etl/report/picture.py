@@ -32,6 +32,9 @@ SMALLEST_DEGREES = 0.001
 """Half the width of the map round a single point."""
 STEPS = [30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002]
 
+MOST_LINES = 50
+"""Of a graticule: more are no degrees."""
+
 Geometries = npt.NDArray[np.object_]
 Bounds = tuple[float, float, float, float]
 
@@ -190,9 +193,9 @@ def _view(geometries: Geometries, crs: pyproj.CRS) -> Bounds | None:
     across, along = max(across, along / 3), max(along, across / 3)
     middle = (west + east) / 2, (south + north) / 2
     view = middle[0] - across, middle[1] - along, middle[0] + across, middle[1] + along
-    if crs.is_geographic:
+    if crs.is_geographic and -90 <= south <= north <= 90:
         return view[0], max(view[1], -90.0), view[2], min(view[3], 90.0)
-    return view
+    return view  # of metres taken for degrees: as they are
 
 
 def _graticule(axes: Axes, crs: pyproj.CRS, bounds: Bounds) -> None:
@@ -212,6 +215,9 @@ def _graticule(axes: Axes, crs: pyproj.CRS, bounds: Bounds) -> None:
             continue
         low, high = float(values.min()), float(values.max())
         step = next((s for s in STEPS if (high - low) / s >= 3), STEPS[-1])
+        if (high - low) / step > MOST_LINES:
+            draws_on([])  # no longitudes and latitudes, whatever the CRS says
+            continue
         levels = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
         is_east = values is longitudes
         edge = (x[0], values[0]) if is_east else (y[:, 0], values[:, 0])

@@ -26,8 +26,10 @@ from geo_etl.vector.wkb import FAMILIES, MAX_DEPTH, too_deep, wkb_families
 
 ORDINAL = "\ue000ordinal"
 """Name of the column of a chunk with each feature's number in the source, from 1 (int64)."""
-FROM_QUARANTINE = ("geo_etl_fid", "geo_etl_source_fid", "geo_etl_reason")
+FROM_QUARANTINE = ("geo_etl_fid", "geo_etl_job_id", "geo_etl_source_fid", "geo_etl_reason")
 """Columns that an export of quarantined features has beside the source's; they are not loaded."""
+CORRECTED = frozenset(FROM_QUARANTINE[1:3])
+"""Those of them that tell which features came again."""
 TARGET_BYTES = 64_000_000
 """Arrow bytes a task aims at: seconds of work, a few hundred megabytes of memory."""
 MIN_BYTES = 8_000_000
@@ -68,11 +70,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over a source found."""
+    """What one pass over a source found.
+
+    Attributes:
+        corrects: whether these are features of other sources, quarantined once.
+    """
 
     parts: list[Part]
     chunks: list[Chunk]
     rules: RulePlan
+    corrects: bool
 
     @property
     def features_read(self) -> int:
@@ -105,11 +112,13 @@ def write_chunks(layer: Layer, name: str, spec: VectorSpec, open_chunk: OpenChun
     counts = np.zeros(len(FAMILIES), dtype=np.int64)
     rows = missing = 0
     rules: RulePlan | None = None
+    corrects = False
     grouping = grouping_of(layer, name, spec, MAX_TASKS)
     with _Writers(open_chunk) as writers:
         for read in layer.batches():
             batch = _without_deep(read)
             if rules is None:
+                corrects = CORRECTED.issubset(batch.schema.names)
                 rules = plan_rules(_attributes(batch.schema), spec, name)
                 size = _chunk_size(spec, max(layer.feature_count, batch.num_rows), batch)
             families = wkb_families(batch.column(GEOMETRY))
@@ -139,7 +148,7 @@ def write_chunks(layer: Layer, name: str, spec: VectorSpec, open_chunk: OpenChun
         Chunk(written.index, place.get(written.family, 0), written.rows, written.bytes)
         for written in sorted(writers.written, key=lambda written: written.index)
     ]
-    return Scan(parts, chunks, rules)
+    return Scan(parts, chunks, rules, corrects)
 
 
 def _without_deep(batch: pa.RecordBatch) -> pa.RecordBatch:

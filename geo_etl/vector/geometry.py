@@ -16,7 +16,7 @@ from shapely.errors import GEOSException
 
 from geo_etl.vector.antimeridian import split_at_antimeridian
 from geo_etl.vector.flat import Plain, plain_geometries, write_ewkb
-from geo_etl.vector.repair import Repair, repair_one
+from geo_etl.vector.repair import Repair, differs, repair_one
 from geo_etl.vector.reproject import transformer
 from geo_etl.vector.wkb import unreadable
 
@@ -114,9 +114,13 @@ def _prepare_plain(plain: Plain, plan: GeometryPlan) -> Prepared:
         # A column at a time: over both at once numpy takes thirty times as long.
         x, y = plain.coordinates.T
         bounds = np.array([x.min(), y.min(), x.max(), y.max()])
+    ewkb, rows = write_ewkb(plain, plan.target_srid), plain.rows
+    if (np.diff(rows) < 0).any():  # one kind of WKB was gathered after the other
+        order = np.argsort(rows)
+        ewkb, rows = ewkb.take(pa.array(order)), rows[order]
     return Prepared(
-        ewkb=write_ewkb(plain, plan.target_srid),
-        rows=plain.rows,
+        ewkb=ewkb,
+        rows=rows,
         dropped=0,
         bounds=bounds,
         refusals=refusals,
@@ -160,6 +164,7 @@ def _prepare_objects(wkb: pa.Array, rows: npt.NDArray[np.int64], plan: GeometryP
     with np.errstate(invalid="ignore"):  # NaN coordinates are looked for below
         geometries: Geometries = shapely.from_wkb(raw, on_invalid="ignore")
     present = ~wkb.is_null().to_numpy(zero_copy_only=False)
+    closed = _close_rings(geometries, raw, present)
     state = _State(geometries[present], rows[present])
     state.refuse(shapely.is_missing(state.current), lambda _: "its geometry is unreadable")
     filled = ~shapely.is_empty(state.current)
@@ -170,11 +175,17 @@ def _prepare_objects(wkb: pa.Array, rows: npt.NDArray[np.int64], plan: GeometryP
     )
 
     repairs = _repair(state, plan.max_repair_change)
+    repairs += _closed(state, set(rows[closed].tolist()) - {repair.row for repair in repairs})
     has_z = shapely.has_z(state.current) | shapely.has_m(state.current)
     had_z = int(has_z.sum())
     if had_z:
         state.current = shapely.force_2d(state.current)
     _reproject(state, plan)
+    if plan.source_crs is not None:
+        # What nearly touches itself may do so in another CRS.
+        again = _repair(state, plan.max_repair_change)
+        known = {repair.row for repair in repairs}
+        repairs += [repair for repair in again if repair.row not in known]
     if plan.split_antimeridian:
         state.current = split_at_antimeridian(state.current)
     _generalise(state, plan)
@@ -220,6 +231,28 @@ class _State:
         self.keep(~mask)
 
 
+def _close_rings(
+    geometries: Geometries, raw: Geometries, present: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """Read what GEOS refuses again, with its rings closed; the positions of those."""
+    refused = np.flatnonzero(present & shapely.is_missing(geometries))
+    if len(refused):
+        geometries[refused] = shapely.from_wkb(raw[refused], on_invalid="fix")
+    closed: npt.NDArray[np.int64] = refused[~shapely.is_missing(geometries[refused])]
+    return closed
+
+
+def _closed(state: _State, rows: set[int]) -> list[Repair]:
+    """The repairs of geometries that only had to have their rings closed."""
+    repairs = []
+    for position in np.flatnonzero(np.isin(state.rows, list(rows))).tolist():
+        geometry = state.current[position]
+        area, kind = float(shapely.area(geometry)), geometry.geom_type
+        row = int(state.rows[position])
+        repairs.append(Repair(row, "Ring is not closed", area, area, kind, kind))
+    return repairs
+
+
 def _repair(state: _State, max_change: float) -> list[Repair]:
     """Make invalid geometries valid, keeping to their dimension."""
     invalid = np.flatnonzero(~shapely.is_valid(state.current))
@@ -238,7 +271,7 @@ def _repair(state: _State, max_change: float) -> list[Repair]:
             continue
         if repaired is None:
             problems[position] = f"{reason}; a repair leaves nothing of its dimension"
-        elif abs(after - before) > max_change * max(before, after):
+        elif differs(before, after, max_change):
             problems[position] = (
                 f"{reason}; a repair would change its area or length from {before:g} to {after:g}"
             )

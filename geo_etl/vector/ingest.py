@@ -88,6 +88,7 @@ def plan(
         ],
         chunks=scan.chunks,
         rules=scan.rules,
+        corrects=scan.corrects,
         format=layer.format,
         original_crs=layer.crs,
         crs_declared=layer.crs_declared,

@@ -88,6 +88,15 @@ quarantine = sa.Table(
     comment="Features that could not be loaded",
 )
 
+corrected = sa.Table(
+    "corrected",
+    metadata,
+    sa.Column("load_id", sa.ForeignKey(load.c.id, ondelete="CASCADE"), index=True),
+    sa.Column("job_id", sa.Text, nullable=False, comment="Job that quarantined the feature"),
+    sa.Column("source_fid", sa.BigInteger, nullable=False),
+    comment="Quarantined features that a load has brought again, corrected",
+)
+
 publication = sa.Table(
     "publication",
     metadata,

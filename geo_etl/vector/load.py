@@ -278,6 +278,7 @@ def load_chunk(
             raise
         _insert(cursor, "repair", load, rows.repairs, _REPAIRS)
         _insert(cursor, "quarantine", load, rows.quarantined, _QUARANTINED)
+        _insert(cursor, "corrected", load, rows.corrected, _CORRECTED)
         counts = rows.counts()
         bounds = rows.bounds
         cursor.execute(
@@ -322,6 +323,7 @@ _REPAIRS = pa.schema(
         ("type_after", pa.string()),
     ]
 )
+_CORRECTED = pa.schema([("job_id", pa.string()), ("source_fid", pa.int64())])
 _QUARANTINED = pa.schema(
     [
         ("source_fid", pa.int64()),

@@ -85,6 +85,7 @@ class Manifest:
 
     Attributes:
         parts: a chunk's `part` is a position here.
+        corrects: whether these are features of other sources, quarantined once.
         format: of the source, for people.
         crs_declared, encoding_declared: whether the source says it itself.
         superseded: job ids of unfinished loads of the same source that this one replaces.
@@ -94,6 +95,7 @@ class Manifest:
     parts: list[LoadPart]
     chunks: list[Chunk]
     rules: RulePlan
+    corrects: bool
     format: str
     original_crs: str
     crs_declared: bool

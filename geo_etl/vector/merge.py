@@ -164,11 +164,17 @@ def settle_merge(
     if current is None:
         return
     for table in (ledger.repair, ledger.quarantine):
+        kept: sa.ColumnElement[bool] = table.c.load_id.in_(current.loads)
+        if table is ledger.quarantine:
+            again = ledger.corrected.c
+            kept = kept & ~sa.exists().where(
+                again.load_id == load.id, again.source_fid == table.c.source_fid
+            )
         others = [column for column in table.columns if column.name != "load_id"]
         connection.execute(
             sa.insert(table).from_select(
                 ["load_id", *(column.name for column in others)],
-                sa.select(sa.literal(load.id), *others).where(table.c.load_id.in_(current.loads)),
+                sa.select(sa.literal(load.id), *others).where(kept),
             )
         )
 

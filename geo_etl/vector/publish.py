@@ -195,7 +195,7 @@ def fill_quarantine(connection: sa.Connection, version: Version) -> None:
             ledger.load.c.job_id,
         )
         .join(ledger.load, ledger.load.c.id == here.c.load_id)
-        .where(here.c.load_id.in_(version.loads))
+        .where(here.c.load_id.in_(version.loads), ~_was_corrected(version.loads))
     )
     is_there = sa.inspect(connection).has_table(there.name, schema=there.schema)
     if is_there:
@@ -205,6 +205,17 @@ def fill_quarantine(connection: sa.Connection, version: Version) -> None:
     if not is_there:
         there.create(connection)
     connection.execute(sa.insert(there).from_select([c.name for c in there.columns], features))
+
+
+def _was_corrected(loads: Sequence[int]) -> sa.Exists:
+    """Whether a quarantined feature came again with a later load."""
+    again = ledger.corrected.c
+    return sa.exists().where(
+        again.load_id.in_(loads),
+        again.load_id > ledger.quarantine.c.load_id,
+        again.source_fid == ledger.quarantine.c.source_fid,
+        again.job_id == ledger.load.c.job_id,
+    )
 
 
 def quarantine_table(target: Target) -> sa.Table:

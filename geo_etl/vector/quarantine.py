@@ -20,7 +20,7 @@ from geo_etl.vector.reproject import transformer_between
 from geo_etl.vector.versions import Target, published_version
 from geo_etl.vector.wkb import unreadable
 
-FID, SOURCE_FID, REASON = FROM_QUARANTINE
+FID, JOB_ID, SOURCE_FID, REASON = FROM_QUARANTINE
 _TYPES: dict[str, pa.DataType] = {
     "boolean": pa.bool_(),
     "smallint": pa.int16(),
@@ -79,6 +79,7 @@ def export_quarantine(engine: sa.Engine, target: Target, path: Path) -> int:
         raise PublishError(f"table {target}", "nothing of it is quarantined", "All is well.")
     crs = (version.result or {}).get("original_crs") or f"EPSG:{version.srid}"
     arrays: dict[str, pa.Array] = {
+        JOB_ID: pa.array([row.job_id for row in rows], pa.string()),
         SOURCE_FID: pa.array([row.source_fid for row in rows], pa.int64()),
         REASON: pa.array([row.reason for row in rows], pa.string()),
     }

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from geo_etl.vector.attributes import encode_attributes
-from geo_etl.vector.chunk import ORDINAL
+from geo_etl.vector.chunk import CORRECTED, FROM_QUARANTINE, ORDINAL
 from geo_etl.vector.formats.layer import FID, GEOMETRY, OWN_COLUMNS, PROBLEM
 from geo_etl.vector.geometry import GeometryPlan, Prepared, prepare
 from geo_etl.vector.jsonb import JSONB_VERSION, json_text
@@ -36,7 +37,7 @@ class Rows:
     """Turns a chunk's batches into rows for COPY, one batch at a time, and keeps the account.
 
     Attributes:
-        repairs, quarantined: rows for the ledger's tables of these names.
+        repairs, quarantined, corrected: rows for the ledger's tables of these names.
         failure: what went wrong while a batch was prepared. ADBC, which pulls the batches, says
             only that its input failed, and would look like a lost connection.
     """
@@ -51,6 +52,7 @@ class Rows:
         self.failure: Exception | None = None
         self.repairs: list[dict[str, Any]] = []
         self.quarantined: list[dict[str, Any]] = []
+        self.corrected: list[dict[str, Any]] = []
         self._bounds = np.full(4, np.nan)
         self._gid_offset = gid_from - 1
         self._loaded = self._dropped = self._had_z = self._without_nul = 0
@@ -90,6 +92,8 @@ class Rows:
 
     def _encode(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         columns = self._rules.columns
+        if CORRECTED.issubset(batch.schema.names):
+            batch = self._as_of_source(batch)
         batch = self._without(batch, _problems(batch))
         batch = self._with_geometry(batch)
         source = batch.select([column.original for column in columns])
@@ -109,6 +113,16 @@ class Rows:
             [pa.array(gids[prepared.rows]), *arrays, prepared.ewkb],
             names=[GID, *(column.name for column in columns), GEOM],
         )
+
+    def _as_of_source(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Corrected features, with the ids that they have in the source that they are from."""
+        _, job_id, source_fid, _ = FROM_QUARANTINE
+        ids = pc.coalesce(batch.column(source_fid), batch.column(FID))
+        known = batch.select([job_id, source_fid]).rename_columns(["job_id", "source_fid"])
+        self.corrected += known.filter(
+            pc.and_(known.column(0).is_valid(), known.column(1).is_valid())
+        ).to_pylist()
+        return batch.set_column(batch.schema.get_field_index(FID), FID, ids)
 
     def _without(self, batch: pa.RecordBatch, refused: dict[int, str]) -> pa.RecordBatch:
         """The batch without some features, which are quarantined."""
@@ -152,7 +166,8 @@ class Rows:
 
     def _quarantine(self, batch: pa.RecordBatch, refused: dict[int, str]) -> None:
         """Keep features as the source has them, with the reason."""
-        names = [name for name in batch.schema.names if name not in CHUNK_COLUMNS]
+        own = CHUNK_COLUMNS.union(FROM_QUARANTINE)
+        names = [name for name in batch.schema.names if name not in own]
         for row, reason in refused.items():
             values = {name: batch.column(name)[row].as_py() for name in names}
             self.quarantined.append(

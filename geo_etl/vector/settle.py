@@ -116,7 +116,10 @@ def _settle(manifest: Manifest, part: LoadPart, engine: sa.Engine) -> Settled:
         fingerprint=order.fingerprint,
         job_id=order.job_id,
         load_method=spec.load_method,
-        sources=_with(base.sources if base else (), str(order.source)),
+        # What is corrected still belongs to the source that it was quarantined from.
+        sources=base.sources
+        if base and manifest.corrects
+        else _with(base.sources if base else (), str(order.source)),
         jobs=_with(base.jobs if base else (), order.job_id),
         loads=(),
         collection_id=spec.collection_id,

@@ -6,11 +6,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyogrio
 import pytest
 import shapely
 import sqlalchemy as sa
 from shapely.geometry import LineString, Point, Polygon, box
 
+from geo_etl.vector.quarantine import export_quarantine, quarantine_reasons
+from geo_etl.vector.versions import Target
 from geo_etl_tests.conftest import failure_of
 from geo_etl_tests.made import squares, write
 
@@ -182,27 +185,18 @@ def test_corrected_features_are_ingested_alone(
     unique: str,
     engine: sa.Engine,
 ) -> None:
-    import pyogrio
-
-    from geo_etl.vector.quarantine import export_quarantine, quarantine_reasons
-    from geo_etl.vector.versions import Target
-
     target, rule = Target("geo", unique), {"columns": {"people": {"min": 0}}}
-    ingest(
-        write(
-            tmp_path / "people.gpkg", squares(3), {"people": [5, -5, 7], "name": ["a", "b", "c"]}
-        ),
-        attribute_rules=rule,
-    )
+    path = tmp_path / "people.gpkg"
+    people = {"people": [5, -5, 7, -6], "name": ["a", "b", "c", "d"]}
+    ingest(write(path, squares(4), people), attribute_rules=rule)
     export = tmp_path / "wrong.gpkg"
 
-    assert export_quarantine(engine, target, export) == 1
-    assert sum(count for _, count in quarantine_reasons(engine, target)) == 1
+    assert export_quarantine(engine, target, export) == 2
     frame = pyogrio.read_dataframe(export)
-    assert frame["people"].tolist() == [-5]
+    assert frame["people"].tolist() == [-5, -6]
     assert "minimum" in frame["geo_etl_reason"][0]
     assert frame.crs.to_epsg() == 32633
-    frame["people"] = 9
+    frame["people"] = [9, -7]
     corrected = tmp_path / "corrected.gpkg"
     frame.to_file(corrected, engine="pyogrio")
     result = run_job(
@@ -210,11 +204,17 @@ def test_corrected_features_are_ingested_alone(
     )
 
     assert result.success, failure_of(result)
-    assert read(f"SELECT people, name FROM geo.{unique} ORDER BY people") == [
-        (5, "a"),
-        (7, "c"),
-        (9, "b"),
-    ]
+    rows = f"SELECT people, name FROM geo.{unique} ORDER BY people"
+    assert read(rows) == [(5, "a"), (7, "c"), (9, "b")]
+    # The one that is still wrong waits, once, and the corrected one no longer.
+    lost = f"SELECT source_fid, attributes->>'people' FROM geo_quarantine.{unique}"
+    assert read(lost) == [(4, "-7")]
+    assert sum(count for _, count in quarantine_reasons(engine, target)) == 1
+    # The source may still replace its table.
+    path.unlink()
+    again = ingest(write(path, squares(1), {"people": [1], "name": ["e"]}), attribute_rules=rule)
+    assert again["tables"][0]["features_total"] == 1
+    assert read(lost) == []
 
 
 def test_what_crosses_the_antimeridian_is_cut_when_asked(

@@ -610,3 +610,51 @@ def test_a_repair_says_what_became_of_the_type() -> None:
 
     (repair,) = prepared.repairs
     assert (repair.type_before, repair.type_after) == ("Polygon", "MultiPolygon")
+
+
+def test_an_open_ring_is_closed_and_counted_as_a_repair() -> None:
+    ring = shapely.to_wkb(shapely.from_wkt(SQUARE))
+    open_ring = ring[:9] + struct.pack("<I", 4) + ring[13:-16]
+
+    prepared = prepare(wkb(SQUARE, open_ring), plan())
+
+    assert prepared.rows.tolist() == [0, 1]
+    assert [(repair.row, repair.reason) for repair in prepared.repairs] == [
+        (1, "Ring is not closed")
+    ]
+    assert shapely.from_wkb(prepared.ewkb[1].as_py()).equals(shapely.from_wkt(SQUARE))
+
+
+def test_a_collapsed_part_does_not_keep_the_others_from_being_repaired() -> None:
+    parts = (
+        "MULTIPOLYGON (((5051 8250, 5051 8250, 5051 8250, 5051 8250)),"
+        " ((5059 8252, 5062 8248, 5056 8248, 5059 8252)))"
+    )
+
+    prepared = prepare(wkb(parts), plan())
+
+    assert not prepared.refusals
+    (repair,) = prepared.repairs
+    assert repair.after == 12.0
+
+
+def test_a_polygon_of_many_holes_is_repaired_in_bounded_time() -> None:
+    places = [(x, y) for x in range(2, 200, 2) for y in range(2, 300, 2)]
+    holes = [[(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)] for x, y in places]
+    # The first hole is there twice: invalid, and too large to be measured exactly.
+    polygon = shapely.Polygon([(0, 0), (400, 0), (400, 400), (0, 400)], [holes[0], *holes])
+
+    prepared = prepare(wkb(polygon), plan())
+
+    assert len(prepared.repairs) + len(prepared.refusals) == 1
+
+
+def test_kinds_that_go_into_one_table_keep_the_order_of_the_batch() -> None:
+    singles = [f"POLYGON (({n} 0, {n + 1} 0, {n + 1} 1, {n} 0))" for n in range(4)]
+    mixed = [singles[0], singles[1].replace("POLYGON ", "MULTIPOLYGON (") + ")", *singles[2:]]
+
+    prepared = prepare(wkb(*mixed), plan())
+
+    assert prepared.rows.tolist() == [0, 1, 2, 3]
+    bounds = shapely.bounds(shapely.from_wkb(prepared.ewkb.to_pylist()))
+    assert bounds[:, 0].tolist() == [0, 1, 2, 3]

@@ -353,3 +353,11 @@ def test_few_or_no_geometries_are_no_error(geometries: list[Any], srid: int) -> 
 def test_the_whole_world_is_no_error() -> None:
     picture = map_picture(wkb(box(-180, -90, 180, 90)), 4326, "t")
     assert pixels(picture, FILL) > 10_000
+
+
+def test_a_map_of_metres_that_are_called_degrees_is_drawn_at_once() -> None:
+    wkb = shapely.to_wkb(shapely.box(244_697, 1_000_147, 244_933, 1_000_373))
+
+    picture = map_picture([wkb], 4326, "metres")
+
+    assert picture.startswith(b"\x89PNG")
