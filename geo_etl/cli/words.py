@@ -84,5 +84,7 @@ def _database_error(error: sa.exc.DBAPIError | psycopg.Error) -> StackError:
 def require_database(settings: Settings) -> None:
     """Connect once: Dagster itself would try for long, and say it at length."""
     from geo_etl.resources.postgis import engine_for
+    from geo_etl.vector import ledger
 
-    engine_for(settings.database()).connect().close()
+    with engine_for(settings.database()).connect() as connection:
+        ledger.check(connection)

@@ -139,14 +139,12 @@ sa.Index(
 )
 
 
-def create(connection: sa.Connection) -> None:
-    """Create schemas and ledger tables where they are missing.
+def check(connection: sa.Connection) -> None:
+    """Refuse ledger tables that another geo_etl made otherwise; none at all is fine.
 
     Raises:
-        StackError: an older geo_etl made them, otherwise.
+        StackError: says what is missing and how to begin anew.
     """
-    for schema in SCHEMAS:
-        connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
     inspector = sa.inspect(connection)
     for table in metadata.sorted_tables:
         if not inspector.has_table(table.name, schema=table.schema):
@@ -158,4 +156,15 @@ def create(connection: sa.Connection) -> None:
                 f"it was made by an older geo_etl and lacks {', '.join(missing)}",
                 "Run 'geo-etl reset --yes' and ingest again: sources in bronze are still there.",
             )
+
+
+def create(connection: sa.Connection) -> None:
+    """Create schemas and ledger tables where they are missing.
+
+    Raises:
+        StackError: an older geo_etl made them, otherwise.
+    """
+    for schema in SCHEMAS:
+        connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+    check(connection)
     metadata.create_all(connection)

@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from geo_etl.assets.vector import catalogue_version
-from geo_etl.errors import PublishError
+from geo_etl.errors import PublishError, StackError
 from geo_etl.resources import pgstac
+from geo_etl.vector import ledger
 from geo_etl.vector.history import rollback, unpublish
 from geo_etl.vector.publish import prune
 from geo_etl.vector.versions import Target, current_version, versions_of
@@ -377,3 +378,12 @@ def test_somebodys_own_index_stays_and_a_constraint_is_named(
     failed = run_job(deliver_rows("a.gpkg", {3: "c"}), table_name=unique)
     assert "PostgreSQL refuses the new data" in failure_of(failed)
     assert rows() == [(1, 2, "b")]
+
+
+def test_a_ledger_of_an_older_version_is_named_with_the_way_out(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        ledger.check(connection)
+        connection.execute(sa.text("ALTER TABLE geo_etl.load DROP COLUMN gid_to CASCADE"))
+        with pytest.raises(StackError, match=r"lacks gid_to.*geo-etl reset --yes"):
+            ledger.check(connection)
+        connection.rollback()
