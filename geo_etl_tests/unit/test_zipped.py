@@ -162,7 +162,7 @@ def test_the_longest_list_of_members_that_is_read_fits_into_memory(path: Path) -
     path.write_bytes(b"".join(parts) + directory + tail + end(number + 1, 0xFFFFFFFF, 0xFFFFFFFF))
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     assert count(path) == 1
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500 * MEGABYTES
 
 
