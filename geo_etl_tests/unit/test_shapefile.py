@@ -19,6 +19,7 @@ from geo_etl.errors import SourceError, SpecError
 from geo_etl.spec import SpecLayer, VectorSpec, resolve_vector_spec
 from geo_etl.vector.formats.layer import FID, GEOMETRY, OWN_COLUMNS, PROBLEM, Layer
 from geo_etl.vector.source import harmless, open_layer
+from geo_etl_tests.made import squares, write
 from geo_etl_tests.shapefiles import (
     POLYGONS,
     DbfField,
@@ -951,3 +952,12 @@ def test_archive_can_be_a_stream_of_unknown_sizes(tmp_path: Path, parts: dict[st
             archive.writestr(name, content)
     (tmp_path / "a.zip").write_bytes(pipe.getvalue())
     assert cells(tmp_path / "a.zip") == ["ä", "b"]
+
+
+def test_a_prj_that_is_no_text_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.shp", squares(1))
+    text = bytearray(path.with_suffix(".prj").read_bytes())
+    text[8] = 0x80
+    path.with_suffix(".prj").write_bytes(text)
+    with pytest.raises(SourceError, match="CRS"):
+        open_layer(path, "a.shp", VectorSpec())

@@ -228,6 +228,12 @@ def gdal_errors(name: str) -> Iterator[None]:
     """Say what GDAL can't read in the words of a `SourceError`."""
     try:
         yield
+    except UnboundLocalError as error:  # of pyogrio, where the text of a CRS is no UTF-8
+        raise SourceError(
+            name,
+            "the text of its CRS can't be read",
+            "Deliver the .prj again, or leave it out and set converter_params.source_crs.",
+        ) from error
     except (
         DataSourceError,
         DataLayerError,
