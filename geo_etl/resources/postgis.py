@@ -115,22 +115,6 @@ class PostGISResource(ConfigurableResource):  # type: ignore[type-arg]
                 rows = connection.execute(count).scalar_one()
         return Shown(version, rows)
 
-    def sample(self, target: Target, features: int) -> tuple[list[bytes], int]:
-        """WKB of at most about `features` geometries, spread over the table, and its SRID."""
-        with self.engine.connect() as connection:
-            table = sa.table(
-                target.table, sa.column("gid"), sa.column("geom"), schema=target.schema
-            )
-            last = connection.execute(sa.select(sa.func.max(table.c.gid))).scalar_one() or 1
-            step = max(1, last // features)
-            rows = connection.execute(
-                sa.select(
-                    sa.func.ST_AsBinary(table.c.geom).label("wkb"),
-                    sa.func.ST_SRID(table.c.geom).label("srid"),
-                ).where(table.c.gid % step == 0)
-            ).all()
-        return [bytes(row.wkb) for row in rows], int(rows[0].srid) if rows else 4326
-
     def drop_unfinished_loads(self, before: datetime, running: set[str]) -> list[str]:
         """Drop loads begun before a time and not published, save those of running jobs."""
         with self.engine.begin() as connection:
