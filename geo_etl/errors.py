@@ -38,6 +38,14 @@ class GeometryError(GeoEtlError):
     """The geometries of a source can't become one table."""
 
 
+class RasterError(GeoEtlError):
+    """The pixels or the georeference of a source can't become what its spec asks for."""
+
+
+class ProofError(RasterError):
+    """A file that was written is not what it should be: it never becomes visible."""
+
+
 class PublishError(GeoEtlError):
     """A load can't take the place of what readers see."""
 

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from geo_etl.catalog.vectors import Period, TableFacts
+from geo_etl.ingest.clock import Clock, parallel_efficiency
 from geo_etl.report.result import StacReference, Stage, Summary, TableResult, VectorResult
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.serving import ServingResource
 from geo_etl.vector import ingest
 from geo_etl.vector.account import Totals
 from geo_etl.vector.extent import extent_wgs84, temporal_extent
-from geo_etl.vector.manifest import Clock, Manifest, PublishReport, parallel_efficiency
+from geo_etl.vector.manifest import Manifest, PublishReport
 from geo_etl.vector.profile import software_versions
 from geo_etl.vector.reproject import union_wgs84
 from geo_etl.vector.settle import Settled
@@ -153,7 +154,9 @@ def result_of(
         stages=stages,
         processing_time_seconds=round(verify_span.end - manifest.span.start, 3),
         tasks_executed=sum(stage.tasks for stage in stages),
-        parallel_efficiency=parallel_efficiency(report),
+        parallel_efficiency=parallel_efficiency(
+            report.load_span, report.load_tasks, report.busy_seconds
+        ),
         original_crs=manifest.original_crs,
         geometry_type=first.geometry_type,
         warnings=[*ingest.warnings_of(manifest, account), *left_behind],

@@ -48,6 +48,7 @@ from geo_etl.assets.side_output import (
 from geo_etl.catalog.validate import validate
 from geo_etl.catalog.vectors import vector_collection, vector_item
 from geo_etl.errors import ConservationError, SpecError, TransientError
+from geo_etl.ingest.clock import Clock, Span
 from geo_etl.partitions import vector_sources
 from geo_etl.report.result import VectorResult
 from geo_etl.resources import pgstac
@@ -60,7 +61,7 @@ from geo_etl.settings import get_settings
 from geo_etl.spec import SourceRef, task_id
 from geo_etl.vector import ingest
 from geo_etl.vector.chunk import Chunk
-from geo_etl.vector.manifest import Clock, Manifest, Order, PublishReport, Span, TaskReport
+from geo_etl.vector.manifest import Manifest, Order, PublishReport, TaskReport
 from geo_etl.vector.settle import settle
 from geo_etl.vector.versions import Target, Version
 

@@ -22,9 +22,9 @@ from dagster import (
 )
 from pydantic import Field
 
+from geo_etl.ingest.clock import Clock, Span
 from geo_etl.jobs.executor import forkserver_executor
 from geo_etl.spec import task_id
-from geo_etl.vector.manifest import Clock, Span
 
 NAME = "hello_world_sequential"
 

@@ -13,12 +13,12 @@ from dagster._core.execution.api import execute_run_iterator
 
 from geo_etl.assets.liveness import HOST, HOST_TAG, end_dead_runs
 from geo_etl.errors import GeoEtlError, SourceError, StorageError
+from geo_etl.ingest.siblings import MAIN, group_of, is_shapefile
 from geo_etl.partitions import vector_sources
 from geo_etl.resources.blobs import Blob, BlobStorage
 from geo_etl.resources.sources import content_hash, parts_of
 from geo_etl.spec import SourceRef, sidecar_names
 from geo_etl.spec.resolve import FOLDER_DEFAULTS
-from geo_etl.vector.formats.siblings import MAIN, group_of, is_shapefile
 from geo_etl.vector.source import format_of
 
 JOB = "ingest_vector"

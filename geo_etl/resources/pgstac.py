@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from geo_etl.errors import CatalogueError
-from geo_etl.vector.load import lock
+from geo_etl.ingest.lock import lock
 
 
 def ensure_collection(connection: sa.Connection, collection: dict[str, Any]) -> None:

@@ -11,9 +11,10 @@ from dagster import ConfigurableResource
 from sqlalchemy.exc import DBAPIError
 
 from geo_etl.errors import TransientError
+from geo_etl.ingest.lock import lock
 from geo_etl.settings import get_settings
 from geo_etl.vector import ledger
-from geo_etl.vector.load import drop_loads, lock
+from geo_etl.vector.load import drop_loads
 from geo_etl.vector.parent import exists, table_name
 from geo_etl.vector.publish import store_result
 from geo_etl.vector.versions import Target, Version, current_version, find_versions

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from geo_etl.ingest.siblings import MAIN, group, is_shapefile
 from geo_etl.resources.blobs import Blob, BlobStorage
 from geo_etl.spec import (
     SourceRef,
@@ -21,7 +22,6 @@ from geo_etl.spec import (
     resolve_vector_spec,
     sidecar_names,
 )
-from geo_etl.vector.formats.siblings import MAIN, group, is_shapefile
 
 READ_BYTES = 8_000_000
 

@@ -32,6 +32,7 @@ from dagster import (
 )
 
 from geo_etl.errors import GeoEtlError, StorageError
+from geo_etl.ingest.siblings import MAIN, is_shapefile, split_name
 from geo_etl.jobs.ingest import ingest_vector
 from geo_etl.partitions import vector_sources
 from geo_etl.resources.blob_storage import BlobStorageResource
@@ -40,7 +41,6 @@ from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.sources import content_hash, identify, whole
 from geo_etl.settings import get_settings
 from geo_etl.spec.resolve import FOLDER_DEFAULTS, SIDECAR_SUFFIX
-from geo_etl.vector.formats.siblings import MAIN, is_shapefile, split_name
 from geo_etl.vector.source import is_vector_source
 from geo_etl.vector.versions import Version
 

@@ -5,13 +5,16 @@ source, the database or Dagster.
 """
 
 from geo_etl.spec.identity import SourceRef, job_id, task_id
+from geo_etl.spec.raster import RasterSpec, Tier
 from geo_etl.spec.resolve import SpecLayer, resolve_vector_spec, sidecar_names
 from geo_etl.spec.vector import Metadata, VectorSpec
 
 __all__ = [
     "Metadata",
+    "RasterSpec",
     "SourceRef",
     "SpecLayer",
+    "Tier",
     "VectorSpec",
     "job_id",
     "resolve_vector_spec",

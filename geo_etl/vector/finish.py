@@ -10,10 +10,11 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from geo_etl.errors import PublishError, SourceError
+from geo_etl.ingest.lock import lock
 from geo_etl.spec import VectorSpec
 from geo_etl.vector import ledger
 from geo_etl.vector.attributes import Column
-from geo_etl.vector.load import Load, lock
+from geo_etl.vector.load import Load
 from geo_etl.vector.parent import quoted, table_name
 from geo_etl.vector.rows import GEOM, GID
 from geo_etl.vector.rules import UniqueRule

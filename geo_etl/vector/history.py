@@ -5,8 +5,9 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from geo_etl.errors import PublishError
+from geo_etl.ingest.lock import lock
 from geo_etl.vector import ledger, parent
-from geo_etl.vector.load import drop_loads, lock
+from geo_etl.vector.load import drop_loads
 from geo_etl.vector.publish import LOCK_TIMEOUT, make_current, quarantine_table, show
 from geo_etl.vector.versions import (
     Target,

@@ -12,13 +12,14 @@ from typing import BinaryIO
 import sqlalchemy as sa
 
 from geo_etl.errors import SpecError
+from geo_etl.ingest.clock import Clock
 from geo_etl.spec import SourceRef, VectorSpec
 from geo_etl.vector.account import Totals
 from geo_etl.vector.chunk import Chunk, OpenChunk, Part, Scan, read_chunk, write_chunks
 from geo_etl.vector.finish import wanted_indexes
 from geo_etl.vector.geometry import GeometryPlan
 from geo_etl.vector.load import LoadPlan, begin_loads, load_chunk, recorded_counts
-from geo_etl.vector.manifest import Clock, LoadPart, Manifest, Order, TaskReport, target_of
+from geo_etl.vector.manifest import LoadPart, Manifest, Order, TaskReport, target_of
 from geo_etl.vector.merge import check_keys
 from geo_etl.vector.names import MAX_BYTES, cut
 from geo_etl.vector.publish import publish as publish_candidates

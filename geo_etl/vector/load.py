@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from geoalchemy2 import Geometry
 
 from geo_etl.errors import PublishError, SourceError
+from geo_etl.ingest.lock import lock
 from geo_etl.vector import ledger
 from geo_etl.vector.attributes import Column
 from geo_etl.vector.chunk import Chunk
@@ -223,13 +224,6 @@ def drop_loads(connection: sa.Connection, load_ids: Iterable[int]) -> list[str]:
                 connection.execute(sa.text(f"DROP TABLE IF EXISTS {ledger.LOADS_SCHEMA}.{name}"))
             dropped.append(row.load_table)
     return dropped
-
-
-def lock(connection: sa.Connection, name: str) -> None:
-    """Serialise on a name until the transaction ends."""
-    connection.execute(
-        sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"geo_etl {name}", 0)))
-    )
 
 
 def load_chunk(

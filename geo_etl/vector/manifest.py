@@ -1,11 +1,10 @@
 """What the ops of an ingest hand each other: small references and accounts, never features."""
 
-import os
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from geo_etl.ingest.clock import Span
 from geo_etl.spec import SourceRef, VectorSpec
 from geo_etl.vector.account import Totals
 from geo_etl.vector.attributes import Column
@@ -22,30 +21,6 @@ def target_of(source: SourceRef, spec: VectorSpec) -> Target:
     """Schema and table of a source; by default named after the blob without its extension."""
     name = spec.table_name or normalise_name(Path(source.name).stem, fallback="source")
     return Target(spec.schema_name, name)
-
-
-@dataclass(frozen=True)
-class Span:
-    """When something ran, in seconds since the epoch."""
-
-    start: float
-    end: float
-
-    @property
-    def seconds(self) -> float:
-        """Duration."""
-        return self.end - self.start
-
-
-class Clock:
-    """Measures one span from its making."""
-
-    def __init__(self) -> None:
-        self._start = time.time()
-
-    def span(self) -> Span:
-        """From the making until now."""
-        return Span(self._start, time.time())
 
 
 @dataclass(frozen=True)
@@ -140,11 +115,3 @@ class PublishReport:
     busy_seconds: float
     span: Span
     geoparquet: list[str]
-
-
-def parallel_efficiency(report: PublishReport) -> float | None:
-    """Busy time of the load tasks ÷ (length of the load stage × processes); None: one task."""
-    if report.load_span is None or report.load_tasks < 2 or report.load_span.seconds <= 0:
-        return None
-    processes = min(report.load_tasks, os.cpu_count() or 1)
-    return round(min(1.0, report.busy_seconds / (report.load_span.seconds * processes)), 3)

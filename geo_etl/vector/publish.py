@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from geo_etl.errors import TransientError
+from geo_etl.ingest.lock import lock
 from geo_etl.vector import ledger, parent
-from geo_etl.vector.load import Load, drop_loads, hold, lock
+from geo_etl.vector.load import Load, drop_loads, hold
 from geo_etl.vector.merge import settle_merge
 from geo_etl.vector.names import MAX_BYTES
 from geo_etl.vector.target import check_target, own_pieces

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.lock import lock
 from geo_etl.vector import parent
 from geo_etl.vector.account import Totals, recorded_totals, totals, union
 from geo_etl.vector.finish import enforce_unique, finish_table, wanted_indexes
-from geo_etl.vector.load import Load, hold, lock
+from geo_etl.vector.load import Load, hold
 from geo_etl.vector.manifest import LoadPart, Manifest
 from geo_etl.vector.merge import check_free, merge
 from geo_etl.vector.publish import Candidate

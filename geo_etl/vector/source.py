@@ -15,6 +15,8 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.refusals import check_size
+from geo_etl.ingest.siblings import group_of, is_shapefile
 from geo_etl.spec import VectorSpec
 from geo_etl.vector.formats.archive import open_archive
 from geo_etl.vector.formats.delimited import open_delimited
@@ -25,9 +27,8 @@ from geo_etl.vector.formats.geoparquet import open_geoparquet
 from geo_etl.vector.formats.kml import open_kml
 from geo_etl.vector.formats.kmz import open_kmz
 from geo_etl.vector.formats.layer import Layer
-from geo_etl.vector.formats.limits import check_feature_limit, check_size
+from geo_etl.vector.formats.limits import check_feature_limit
 from geo_etl.vector.formats.shapefile import open_shapefile
-from geo_etl.vector.formats.siblings import group_of, is_shapefile
 
 
 @dataclass(frozen=True)

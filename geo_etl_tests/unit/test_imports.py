@@ -14,7 +14,7 @@ import pytest
 import geo_etl
 
 ROOT = Path(geo_etl.__file__).parent
-PURE = ("vector", "raster", "catalog", "report", "spec")
+PURE = ("vector", "raster", "catalog", "report", "spec", "ingest")
 # A part may import parts of its own line and of the lines below it.
 LINES = [
     ["definitions", "cli"],

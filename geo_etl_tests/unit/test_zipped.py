@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest import zipped
 from geo_etl.spec import SpecLayer, VectorSpec, resolve_vector_spec
-from geo_etl.vector.formats import zipped
 from geo_etl.vector.source import harmless, open_layer
 
 KML = (

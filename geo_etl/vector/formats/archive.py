@@ -9,13 +9,13 @@ from typing import Protocol
 import pyarrow as pa
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.refusals import check_size
+from geo_etl.ingest.siblings import group, is_shapefile
+from geo_etl.ingest.zipped import Archive, Member, open_zip
 from geo_etl.spec import VectorSpec
 from geo_etl.vector.formats.layer import Layer, pick
-from geo_etl.vector.formats.limits import check_size
 from geo_etl.vector.formats.shapefile import ShapefileLayer, open_parts
-from geo_etl.vector.formats.siblings import group, is_shapefile
 from geo_etl.vector.formats.work import WorkFolder
-from geo_etl.vector.formats.zipped import Archive, Member, open_zip
 
 LISTED = 8
 """How many members a message names."""

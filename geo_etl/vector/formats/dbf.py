@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geo_etl.errors import SourceError
-from geo_etl.vector.formats.layer import damaged
+from geo_etl.ingest.refusals import damaged
 
 HEADER = 32
 END_OF_FIELDS = 0x0D

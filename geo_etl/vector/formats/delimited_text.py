@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from geo_etl.errors import SourceError
-from geo_etl.vector.formats.layer import text_is_not
+from geo_etl.ingest.refusals import text_is_not
 
 BLOCK_BYTES = 4_000_000
 MAX_ROW_BYTES = 64_000_000

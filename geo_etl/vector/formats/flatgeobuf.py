@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.refusals import damaged, text_is_not
 from geo_etl.spec import VectorSpec
-from geo_etl.vector.formats.layer import Layer, damaged, pick, text_is_not
+from geo_etl.vector.formats.layer import Layer, pick
 from geo_etl.vector.formats.ogr import OgrLayer, spatial_layers
 
 SIGNATURE = b"fgb\x03fgb"

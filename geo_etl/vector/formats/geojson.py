@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.refusals import damaged
 from geo_etl.spec import VectorSpec
 from geo_etl.vector.formats.geojson_columns import ColumnType
 from geo_etl.vector.formats.geojson_cutter import Cutter
@@ -33,7 +34,7 @@ from geo_etl.vector.formats.geojson_text import (
     outline_of,
     too_deep,
 )
-from geo_etl.vector.formats.layer import FID, GEOMETRY, PROBLEM, Layer, damaged, pick
+from geo_etl.vector.formats.layer import FID, GEOMETRY, PROBLEM, Layer, pick
 from geo_etl.vector.formats.spool import Spool
 
 DEFAULT_CRS = "EPSG:4326"

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.refusals import damaged
 from geo_etl.vector.formats.geojson_text import BLANK, Outline, Text
-from geo_etl.vector.formats.layer import damaged
 
 MAX_MEMORY = 1_250_000_000
 """Bytes of memory that one feature may take while it is parsed."""

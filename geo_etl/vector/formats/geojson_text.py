@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from geo_etl.errors import SourceError
-from geo_etl.vector.formats.layer import damaged, text_is_not
+from geo_etl.ingest.refusals import damaged, text_is_not
 
 WINDOW = 4_000_000
 """Bytes looked at at a time: what is made of them takes ten times as much memory."""

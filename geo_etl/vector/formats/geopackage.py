@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.refusals import damaged, text_is_not
 from geo_etl.spec import VectorSpec
 from geo_etl.vector.formats.geopackage_columns import (
     audit,
@@ -26,7 +27,7 @@ from geo_etl.vector.formats.geopackage_columns import (
     text_factory,
 )
 from geo_etl.vector.formats.geopackage_views import check_view
-from geo_etl.vector.formats.layer import FID, GEOMETRY, PROBLEM, Layer, damaged, pick, text_is_not
+from geo_etl.vector.formats.layer import FID, GEOMETRY, PROBLEM, Layer, pick
 from geo_etl.vector.formats.ogr import OgrLayer, attribute_name
 
 SIGNATURE = b"SQLite format 3\x00"

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.refusals import check_size, damaged, text_is_not
 from geo_etl.spec import VectorSpec
 from geo_etl.vector.formats.geoparquet_geometry import GeometryColumn, find_geometry, native_wkb
 from geo_etl.vector.formats.layer import (
@@ -26,11 +27,8 @@ from geo_etl.vector.formats.layer import (
     MAX_BATCH_ROWS,
     PROBLEM,
     Layer,
-    damaged,
     pick,
-    text_is_not,
 )
-from geo_etl.vector.formats.limits import check_size
 from geo_etl.vector.formats.ogr import attribute_name
 
 SIGNATURE = b"PAR1"

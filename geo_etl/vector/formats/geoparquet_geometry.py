@@ -21,7 +21,7 @@ from pyproj.exceptions import CRSError
 from shapely import GeometryType
 
 from geo_etl.errors import SourceError
-from geo_etl.vector.formats.layer import damaged
+from geo_etl.ingest.refusals import damaged
 
 CRS84 = "EPSG:4326"
 """What an absent CRS means, OGC:CRS84, by the name of which x is the longitude here anyway."""

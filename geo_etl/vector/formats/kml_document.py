@@ -7,9 +7,9 @@ from typing import Protocol
 from xml.parsers import expat
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.refusals import text_is_not
 from geo_etl.vector.formats.kml_contents import Contents, Placemark
 from geo_etl.vector.formats.kml_parser import CHUNK_BYTES, Parser
-from geo_etl.vector.formats.layer import text_is_not
 
 # Python has them, expat does not: several bytes a character.
 _MULTIBYTE = frozenset(

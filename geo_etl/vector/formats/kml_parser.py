@@ -12,8 +12,8 @@ from xml.etree.ElementTree import Element, TreeBuilder  # trees only: it parses 
 from xml.parsers import expat
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.refusals import damaged, text_is_not
 from geo_etl.vector.formats.kml_contents import LISTED_FOLDERS, Contents, Placemark
-from geo_etl.vector.formats.layer import damaged, text_is_not
 
 CHUNK_BYTES = 131_072
 MAX_DEPTH = 500

@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.refusals import check_size, text_is_not
+from geo_etl.ingest.zipped import SIGNATURES, Member, open_zip
 from geo_etl.spec import VectorSpec
 from geo_etl.vector.formats.kml import open_document
 from geo_etl.vector.formats.kml_document import ByteStream
-from geo_etl.vector.formats.layer import Layer, text_is_not
-from geo_etl.vector.formats.limits import check_size
-from geo_etl.vector.formats.zipped import SIGNATURES, Member, open_zip
+from geo_etl.vector.formats.layer import Layer
 
 LISTED = 5
 """How many members a message names."""

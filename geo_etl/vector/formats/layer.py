@@ -94,17 +94,3 @@ def pick(name: str, layers: Mapping[str, T], wanted: str | None) -> tuple[str, T
         )
     chosen = wanted if wanted is not None else next(iter(layers))
     return chosen, layers[chosen]
-
-
-def damaged(name: str, what: str) -> SourceError:
-    """The error for a file whose content can't be what was meant."""
-    return SourceError(name, what, "Deliver the file again.")
-
-
-def text_is_not(name: str, kind: str) -> SourceError:
-    """The error for content that does not begin as its format does."""
-    return SourceError(
-        name,
-        f"its content is not {kind}, whatever its name says",
-        "Deliver the file again, or correct its extension (file_extension in the spec).",
-    )

@@ -13,14 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from geo_etl.errors import SourceError
+from geo_etl.ingest.refusals import check_size, damaged
+from geo_etl.ingest.siblings import group_of
 from geo_etl.spec import VectorSpec
 from geo_etl.vector.formats.dbf import DELETED, open_table
 from geo_etl.vector.formats.dbf_plan import TablePlan, plan_table
-from geo_etl.vector.formats.layer import FID, GEOMETRY, PROBLEM, Layer, damaged, pick
-from geo_etl.vector.formats.limits import check_feature_limit, check_size
+from geo_etl.vector.formats.layer import FID, GEOMETRY, PROBLEM, Layer, pick
+from geo_etl.vector.formats.limits import check_feature_limit
 from geo_etl.vector.formats.ogr import OgrLayer
 from geo_etl.vector.formats.shp_index import Records, find_records, read_shp_header, unread
-from geo_etl.vector.formats.siblings import group_of
 from geo_etl.vector.formats.work import WorkFolder
 from geo_etl.vector.wkb import COLLECTION, wkb_types
 

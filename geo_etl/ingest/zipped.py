@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import IO
 
 from geo_etl.errors import SourceError
-from geo_etl.spec import VectorSpec
-from geo_etl.vector.formats.layer import damaged
-from geo_etl.vector.formats.limits import check_size
+from geo_etl.ingest.refusals import check_size, damaged
+from geo_etl.spec import RasterSpec, VectorSpec
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 """How an archive begins, with members and without (4.3.7, 4.3.16)."""
@@ -75,7 +74,7 @@ class Archive:
         self._name, self._zip = name, zip_file
 
     @contextmanager
-    def read(self, member: Member, spec: VectorSpec) -> Iterator["Counted"]:
+    def read(self, member: Member, spec: VectorSpec | RasterSpec) -> Iterator["Counted"]:
         """What is in a member, inflated bit by bit.
 
         Raises:
@@ -90,7 +89,7 @@ class Archive:
         with stream:
             yield Counted(stream, self._name, member, spec)
 
-    def extract(self, member: Member, target: Path, spec: VectorSpec) -> None:
+    def extract(self, member: Member, target: Path, spec: VectorSpec | RasterSpec) -> None:
         """Write a member to a file.
 
         Raises:
@@ -123,7 +122,9 @@ class Archive:
 class Counted:
     """A member of an archive, as long as it is no larger than the spec allows."""
 
-    def __init__(self, stream: IO[bytes], name: str, member: Member, spec: VectorSpec) -> None:
+    def __init__(
+        self, stream: IO[bytes], name: str, member: Member, spec: VectorSpec | RasterSpec
+    ) -> None:
         self._stream, self._name, self._member, self._spec = stream, name, member, spec
         self._size = 0
 
