@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="`postgresql://…`, an existing server")
     pg_port: int | None = Field(None, description="Port of the private PostgreSQL", gt=0, lt=65536)
     features_url: str | None = Field(None, description="Root of OGC API Features (tipg)")
+    tiles_url: str | None = Field(None, description="Root of raster tiles (titiler-pgstac)")
     bronze_container: str = "bronze"
     work_container: str = "work"
     silver_container: str = "silver"
@@ -91,8 +92,15 @@ class Settings(BaseSettings):
 
     def features_root(self) -> str | None:
         """Root URL of OGC API Features without a trailing slash; None when nothing serves."""
-        served: str | None = _read_json(self.home / "serve.json").get("features_url")
-        url = self.features_url or served
+        return self._served("features_url", self.features_url)
+
+    def tiles_root(self) -> str | None:
+        """Root URL of raster tiles without a trailing slash; None when nothing serves."""
+        return self._served("tiles_url", self.tiles_url)
+
+    def _served(self, name: str, configured: str | None) -> str | None:
+        served: str | None = _read_json(self.home / "serve.json").get(name)
+        url = configured or served
         return url.rstrip("/") if url else None
 
 
@@ -133,6 +141,21 @@ def export_for_servers(url: str) -> None:
         # The list of tables is refreshed by geo_etl's own server; answers are never stale.
         TIPG_CATALOG_TTL="0",
         TIPG_CACHECONTROL="no-cache",
+        TITILER_PGSTAC_API_NAME="geo_etl: raster tiles",
+        TITILER_PGSTAC_CACHE_DISABLE="true",
+        TITILER_PGSTAC_API_CACHECONTROL="no-cache",
+        # Both go by footprints, which are larger than the valid pixels: where a footprint covers
+        # a map tile and its pixels do not, the neighbour would be left out.
+        TITILER_PGSTAC_SEARCH_EXITWHENFULL="false",
+        TITILER_PGSTAC_SEARCH_SKIPCOVERED="false",
+        # Of members within one map tile; what is beyond is not shown.
+        TITILER_PGSTAC_SEARCH_ITEMS_LIMIT="1000",
+        # A COG stands alone: no listing of its folder, and one read for its head.
+        GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",
+        GDAL_INGESTED_BYTES_AT_OPEN="32768",
+        GDAL_HTTP_MERGE_CONSECUTIVE_RANGES="YES",
+        CPL_VSIL_CURL_ALLOWED_EXTENSIONS=".tif",
+        GDAL_CACHEMAX="200",
     )
 
 

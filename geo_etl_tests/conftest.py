@@ -3,6 +3,7 @@
 The state folder is set before anything of geo_etl is imported: its settings are read once.
 """
 
+import functools
 import os
 import shutil
 import tempfile
@@ -24,8 +25,8 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.mkdtemp(prefix="geo_etl-test-", dir=SCRATCH)
     Path(home).chmod(0o755)
     os.environ["GEO_ETL_HOME"] = home
-    for name in ("GEO_ETL_DATABASE_URL", "GEO_ETL_BLOB_URL", "GEO_ETL_FEATURES_URL"):
-        os.environ.pop(name, None)
+    for name in ("DATABASE_URL", "BLOB_URL", "FEATURES_URL", "TILES_URL"):
+        os.environ.pop(f"GEO_ETL_{name}", None)
     config.stash[HOME] = Path(home)
 
 
@@ -89,27 +90,44 @@ def unique() -> str:
 
 
 @pytest.fixture
-def run_job(stack: Any) -> Callable[..., Any]:
-    """Run `ingest_vector` on a source key in this process; Dagster's result object."""
+def run_asset(stack: Any) -> Callable[..., Any]:
+    """Materialize a partition of an ingesting asset in this process; Dagster's result object."""
     from dagster import DagsterInstance
 
     from geo_etl.definitions import build_definitions
+    from geo_etl.jobs.entries import ENTRIES
 
-    def run(key: str, *, force: bool = False, resources: dict[str, Any] | None = None, **spec: Any):
-        job = build_definitions(**(resources or {})).resolve_job_def("ingest_vector")
+    def run(
+        work: Any,
+        key: str,
+        *,
+        force: bool = False,
+        resources: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
+        **spec: Any,
+    ):
+        entry = ENTRIES[work]
+        job = build_definitions(**(resources or {})).resolve_job_def(entry.job)
+        settings = {"spec": spec, "force": force, **(config or {})}
         with DagsterInstance.ephemeral() as instance:
-            instance.add_dynamic_partitions("vector_sources", [key])
+            instance.add_dynamic_partitions(str(entry.partitions.name), [key])
             return job.execute_in_process(
                 partition_key=key,
                 instance=instance,
                 raise_on_error=False,
                 run_config={
-                    "ops": {"vector_table": {"config": {"spec": spec, "force": force}}},
+                    "ops": {entry.asset: {"config": settings}},
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
             )
 
     return run
+
+
+@pytest.fixture
+def run_job(run_asset: Callable[..., Any]) -> Callable[..., Any]:
+    """Run `ingest_vector` on a source key in this process; Dagster's result object."""
+    return functools.partial(run_asset, "vector")
 
 
 @pytest.fixture
@@ -135,6 +153,30 @@ def ingest(run_job: Callable[..., Any], deliver: Callable[..., str], unique: str
         return result.output_for_node("vector_table.verify", "result")
 
     return run
+
+
+@pytest.fixture
+def process(run_asset: Callable[..., Any], deliver: Callable[..., str], unique: str) -> Any:
+    """Deliver a raster and process it into an item of the test's own; the result document."""
+
+    def run(path: Path, *, config: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+        settings = {"item_id": unique, **spec}
+        result = run_asset("raster", deliver(path), config=config, **settings)
+        assert result.success, failure_of(result)
+        assert failed_checks(result) == []
+        return result.output_for_node("raster_cog.verify", "result")
+
+    return run
+
+
+def failed_checks(result: Any) -> list[str]:
+    """What asset checks of an in-process run say that did not pass."""
+    return [
+        str(event.asset_check_evaluation_data.description)
+        for event in result.all_events
+        if event.event_type_value == "ASSET_CHECK_EVALUATION"
+        and not event.asset_check_evaluation_data.passed
+    ]
 
 
 def failure_of(result: Any) -> str:

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from geo_etl.catalog.vectors import Period, TableFacts
 from geo_etl.ingest.clock import Clock, parallel_efficiency
-from geo_etl.report.result import StacReference, Stage, Summary, TableResult, VectorResult
+from geo_etl.report.documents import StacReference, Stage
+from geo_etl.report.result import Summary, TableResult, VectorResult
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.serving import ServingResource
 from geo_etl.vector import ingest

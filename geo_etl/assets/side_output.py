@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from geo_etl.catalog.vectors import SOURCE_TIME
+from geo_etl.catalog.lineage import SOURCE_TIME
 from geo_etl.report.markdown import summary_markdown
 from geo_etl.report.page import quality_page
 from geo_etl.report.result import VectorResult

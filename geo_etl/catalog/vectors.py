@@ -1,28 +1,28 @@
 """The STAC collection and items of published tables."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pystac
-from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.table import Column as TableColumn
 from pystac.extensions.table import TableExtension
 
+from geo_etl.catalog.lineage import (
+    SOURCE_TIME,
+    BBox,
+    add_lineage,
+    add_source,
+    bbox_geometry,
+    description_of,
+    moment,
+)
 from geo_etl.spec import Metadata
 
 VECTORS = "system-vectors"
-PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 GEOPARQUET_TYPE = "application/vnd.apache.parquet"
-SOURCE_TIME = "the source's modification time"
-"""Where an item's datetime is from when nothing tells the time of the data."""
-SHA256_MULTIHASH = "1220"
-"""Code of SHA-256 and its length of 32 bytes, in hexadecimal (multiformats' multihash table)."""
-
-BBox = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def vector_item(facts: TableFacts) -> dict[str, Any]:
     period = facts.period if given is None else None
     otherwise, because = facts.modified, SOURCE_TIME
     if given is not None:
-        otherwise, because = given, "the spec"
+        otherwise, because = given.astimezone(UTC), "the spec"
     item = pystac.Item(
         id=facts.table,
         collection=facts.collection_id,
@@ -123,7 +123,7 @@ def vector_item(facts: TableFacts) -> dict[str, Any]:
         end_datetime=None if period is None else period.end,
         properties={
             "title": facts.about.title or facts.table,
-            "created": _moment(facts.created),
+            "created": moment(facts.created),
             "geo_etl:source": facts.source,
             "geo_etl:source_sha256": facts.fingerprint,
             "geo_etl:job_id": facts.job_id,
@@ -131,12 +131,7 @@ def vector_item(facts: TableFacts) -> dict[str, Any]:
             "geo_etl:geometry_type": facts.geometry_type,
         },
     )
-    if facts.about.description:
-        item.properties["description"] = facts.about.description
-    if facts.about.license:
-        item.properties["license"] = facts.about.license
-    if facts.about.provider:
-        item.properties["providers"] = [{"name": facts.about.provider, "roles": ["producer"]}]
+    item.properties.update(description_of(facts.about))
     if facts.renders:
         item.properties["renders"] = facts.renders
     table = TableExtension.ext(item, add_if_missing=True)
@@ -147,61 +142,19 @@ def vector_item(facts: TableFacts) -> dict[str, Any]:
     # STAC wants the link wherever the property is; it holds below /collections/…/items/.
     collection = f"../../{facts.collection_id}"
     item.add_link(pystac.Link("collection", collection, pystac.MediaType.JSON))
-    _add_lineage(item, facts)
-    _add_source(item, facts)
+    add_lineage(item, _lineage(facts), facts.software)
+    add_source(item, facts.source, facts.fingerprint, facts.source_bytes, None)
     _add_outputs(item, facts)
     return item.to_dict(include_self_link=False)
 
 
-def bbox_geometry(bbox: BBox) -> dict[str, Any]:
-    """The outline of a box as GeoJSON.
-
-    A box with west > east crosses the antimeridian: cut there into two polygons, as RFC 7946
-    asks in section 3.1.9. A box without width or height is a line or a point: a polygon without
-    area is not valid, and no search would find it.
-    """
-    west, south, east, north = bbox
-    if west <= east:
-        return _outline(west, south, east, north)
-    halves = [(west, 180.0), (-180.0, east)]
-    parts = [_outline(left, south, right, north) for left, right in halves if left < right]
-    if not parts:
-        return _outline(180.0, south, 180.0, north)
-    if len(parts) == 1:
-        return parts[0]
-    kind = f"Multi{parts[0]['type']}"
-    return {"type": kind, "coordinates": [part["coordinates"] for part in parts]}
-
-
-def _outline(west: float, south: float, east: float, north: float) -> dict[str, Any]:
-    if (west, south) == (east, north):
-        return {"type": "Point", "coordinates": [west, south]}
-    if west == east or south == north:
-        return {"type": "LineString", "coordinates": [[west, south], [east, north]]}
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [ring]}
-
-
-def _add_lineage(item: pystac.Item, facts: TableFacts) -> None:
-    item.stac_extensions.append(PROCESSING)
+def _lineage(facts: TableFacts) -> str:
     crs = f" in {facts.original_crs}" if facts.original_crs else ""
-    item.properties["processing:lineage"] = (
+    return (
         f"{facts.source}{crs} (SHA-256 {facts.fingerprint}), by job {facts.job_id}, became table "
         f"{facts.table} in EPSG:{facts.srid}: geometries repaired, reprojected and promoted to "
         f"{facts.geometry_type}, attributes renamed."
     )
-    if facts.software:
-        item.properties["processing:software"] = facts.software
-
-
-def _add_source(item: pystac.Item, facts: TableFacts) -> None:
-    asset = pystac.Asset(href=facts.source, title="The source, as delivered", roles=["source"])
-    item.add_asset("source", asset)
-    file = FileExtension.ext(asset, add_if_missing=True)
-    if facts.source_bytes is not None:
-        file.size = facts.source_bytes
-    if re.fullmatch(r"[0-9a-f]{64}", facts.fingerprint):
-        file.checksum = SHA256_MULTIHASH + facts.fingerprint
 
 
 def _add_outputs(item: pystac.Item, facts: TableFacts) -> None:
@@ -225,7 +178,3 @@ def _add_outputs(item: pystac.Item, facts: TableFacts) -> None:
 
 def _column(name: str, type_: str, original: str) -> TableColumn:
     return TableColumn({"name": name, "type": type_, "description": original})
-
-
-def _moment(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

@@ -3,7 +3,7 @@
 import click
 
 from geo_etl import __version__
-from geo_etl.cli import ingest, stack, tables, views
+from geo_etl.cli import ingest, results, stack, tables, views
 
 __all__ = ["main"]
 
@@ -23,7 +23,7 @@ for command in (
     stack.demo,
     ingest.ingest,
     ingest.spec,
-    ingest.result,
+    results.result,
     views.jobs,
     views.tasks,
     tables.versions,

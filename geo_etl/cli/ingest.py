@@ -3,35 +3,61 @@
 import json
 import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
+from geo_etl.cli.raster_words import is_of_raster, show_raster
 from geo_etl.cli.words import command, complain, err, out, plain, require_database
-from geo_etl.errors import GeoEtlError, PublishError
+from geo_etl.errors import GeoEtlError
 from geo_etl.preload import start_forkserver
 from geo_etl.settings import get_settings
+
+if TYPE_CHECKING:  # these take half a second to import
+    from geo_etl.jobs.entries import Work
+    from geo_etl.resources.blobs import BlobStorage
+    from geo_etl.spec import CollectionRef, RasterSpec, SourceRef, VectorSpec
 
 
 @click.command()
 @click.option("--schema", is_flag=True, help="JSON Schema of a spec.")
+@click.option(
+    "--kind",
+    type=click.Choice(["vector", "raster"]),
+    help="With --schema: of which sources; default vector.",
+)
 @click.argument("source", required=False)
 @command
-def spec(schema: bool, source: str | None) -> None:
+def spec(schema: bool, kind: str | None, source: str | None) -> None:
     """Show the spec that a source has, everything filled in.
 
-    SOURCE is a blob CONTAINER/PATH. With --schema: the JSON Schema of all specs.
+    SOURCE is a blob CONTAINER/PATH, or a folder CONTAINER/FOLDER/ of rasters. With --schema: the
+    JSON Schema of all specs.
     """
+    from geo_etl.ingest.kinds import extension_of, unknown_kind
     from geo_etl.resources.blob_storage import open_storage
-    from geo_etl.resources.sources import resolve_spec
-    from geo_etl.spec import SourceRef, VectorSpec
+    from geo_etl.resources.blobs import missing_container
+    from geo_etl.resources.sources import kind_at
+    from geo_etl.spec import CollectionRef, RasterSpec, SourceRef, VectorSpec
 
     if schema:
-        click.echo(json.dumps(VectorSpec.model_json_schema(by_alias=True), indent=2))
-    elif source:
+        model = RasterSpec if kind == "raster" else VectorSpec
+        click.echo(json.dumps(model.model_json_schema(by_alias=True), indent=2))
+    elif source and kind is None:
         storage = open_storage(get_settings().storage_url)
-        resolved = resolve_spec(storage, SourceRef.parse(source))
+        ref: SourceRef | CollectionRef = CollectionRef.parse(source)
+        known = storage.containers()
+        if ref.container not in known:
+            raise missing_container(ref.container, known)
+        found = None
+        if extension_of(source):  # else it is a folder
+            ref = SourceRef.parse(source)
+            found = kind_at(storage, ref)
+            if found is None:
+                raise unknown_kind(source, source)
+        resolved = resolved_spec(storage, ref, found or "raster", {})
         click.echo(
             yaml.safe_dump(resolved.canonical(), sort_keys=False, allow_unicode=True), nl=False
         )
@@ -53,12 +79,12 @@ def spec(schema: bool, source: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Only the result document on stdout.")
 @command
 def ingest(source: str, settings_: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Ingest one source, start to end.
+    """Ingest one source, vector or raster, or a folder of rasters, start to end.
 
     SOURCE is a local file, which is put into bronze first with its siblings, or a blob
-    CONTAINER/PATH.
+    CONTAINER/PATH. A folder, local or CONTAINER/FOLDER/, becomes one collection of its rasters.
     """
-    from geo_etl.report.result import FailedResult
+    from geo_etl.report.documents import FailedResult
 
     overrides = _overrides(settings_)
     start_forkserver()
@@ -88,36 +114,65 @@ class JobFailedError(Exception):
 
 
 def ingest_source(given: str, overrides: dict[str, Any], force: bool) -> dict[str, Any]:
-    """Ingest a local file or a blob, with a line a step on stderr; the result document.
+    """Ingest what a person names, with a line a step on stderr; the result document.
 
     Raises:
         JobFailedError: the run failed.
     """
-    from geo_etl.jobs.launch import RunFailedError, find_source, run_ingest
+    from geo_etl.jobs.delivery import deliver, locate
+    from geo_etl.jobs.launch import RunFailedError, run_ingest
     from geo_etl.resources.blob_storage import open_storage
-    from geo_etl.resources.local_blobs import LocalBlobs
-    from geo_etl.resources.sources import resolve_spec
-    from geo_etl.spec import SpecLayer, resolve_vector_spec
+    from geo_etl.spec import SpecLayer, resolve_raster_spec, resolve_vector_spec
     from geo_etl.stack.dagster_instance import open_instance
 
     settings = get_settings()
     require_database(settings)  # before anything is copied
     storage = open_storage(settings.storage_url)
-    root = storage.root if isinstance(storage, LocalBlobs) else None
+    root = storage_root(storage)
+    located = locate(storage, given, settings.bronze_container, root, overrides)
     # Before anything is copied: a setting that is wrong whatever the source is.
-    given_spec = resolve_vector_spec([SpecLayer("run configuration", overrides)])
-    extension = given_spec.file_extension
-    source = find_source(storage, given, settings.bronze_container, root, extension=extension)
-    resolve_spec(storage, source, overrides)
+    resolve = resolve_vector_spec if located.work == "vector" else resolve_raster_spec
+    resolve([SpecLayer("run configuration", overrides)])
+    deliver(storage, located, lambda text: err.print(plain(text)))
+    resolved_spec(storage, located.ref, located.work, overrides)
     progress = _Progress()
+    key = str(located.ref)
     with open_instance() as instance:
         try:
-            result = run_ingest(instance, source, overrides, force, progress)
+            result = run_ingest(instance, located.work, key, overrides, force, progress)
         except RunFailedError as error:
-            raise JobFailedError(str(source), error) from None
-    if not progress.has_loaded:
-        err.print("This very job is done already; nothing was loaded again. --force does it.")
+            raise JobFailedError(key, error) from None
+    if not progress.has_worked:
+        err.print("This very job is done already; nothing was done again. --force does it.")
     return result
+
+
+def storage_root(storage: "BlobStorage") -> Path | None:
+    """The folder of local storage; None for other storage."""
+    from geo_etl.resources.local_blobs import LocalBlobs
+
+    return storage.root if isinstance(storage, LocalBlobs) else None
+
+
+def resolved_spec(
+    storage: "BlobStorage",
+    ref: "SourceRef | CollectionRef",
+    work: "Work",
+    overrides: dict[str, Any],
+) -> "VectorSpec | RasterSpec":
+    """The spec of a source or collection that is in storage.
+
+    Raises:
+        SpecError: it is not valid.
+    """
+    from geo_etl.resources.collections import resolve_collection
+    from geo_etl.resources.sources import resolve_raster, resolve_spec
+    from geo_etl.spec import CollectionRef
+
+    if isinstance(ref, CollectionRef):
+        return resolve_collection(storage, ref, overrides)
+    resolve = resolve_spec if work == "vector" else resolve_raster
+    return resolve(storage, ref, overrides)
 
 
 class _Progress:
@@ -127,8 +182,8 @@ class _Progress:
         self._started: dict[str, float] = {}
 
     @property
-    def has_loaded(self) -> bool:
-        return any(step.startswith("load") for step in self._started)
+    def has_worked(self) -> bool:
+        return any(step.startswith(("load", "convert")) for step in self._started)
 
     def __call__(self, step: str, what: str) -> None:
         if step.startswith("check "):
@@ -182,6 +237,9 @@ def _value(text: str) -> Any:
 
 def show_result(result: dict[str, Any]) -> None:
     """A result document for people, on stdout."""
+    if is_of_raster(result):
+        show_raster(result)
+        return
     summary, tables, copies = result["summary"], result["tables"], result["geoparquet"]
     kinds = dict.fromkeys(table["geometry_type"] for table in tables)
     rows = [
@@ -235,32 +293,3 @@ def _quarantined(result: dict[str, Any]) -> str:
         return count
     tables = [table["table"] for table in result["tables"]]
     return f"{count} (see 'geo-etl quarantine {tables[0] if len(tables) == 1 else 'TABLE'}')"
-
-
-@click.command()
-@click.argument("table", required=False)
-@click.option("--schema", is_flag=True, help="JSON Schema of result documents.")
-@command
-def result(table: str | None, schema: bool) -> None:
-    """Show the result document of the job that published TABLE.
-
-    With --schema: the JSON Schema of all result documents.
-    """
-    from geo_etl.report.result import VectorResult, result_schema
-    from geo_etl.resources.postgis import engine_for
-    from geo_etl.vector.versions import Target, published_version
-
-    if schema:
-        click.echo(json.dumps(result_schema(), indent=2))
-    elif table:
-        with engine_for(get_settings().database()).connect() as connection:
-            version = published_version(connection, Target.parse(table))
-        if version.result is None:
-            raise PublishError(
-                f"table {version.target}",
-                f"the job {version.job_id[:8]} that published it has not come to its end",
-                f"Wait for it ('geo-etl tasks {version.job_id[:8]}'), or ingest the source again.",
-            )
-        click.echo(VectorResult.model_validate(version.result).model_dump_json(indent=2))
-    else:
-        raise click.UsageError("Give a table, or --schema.")

@@ -94,29 +94,31 @@ def health(as_json: bool) -> None:
 @click.command()
 @command
 def demo() -> None:
-    """Set up everything and ingest a small real dataset.
+    """Set up everything and ingest two small real datasets.
 
-    Then shows where it is served.
+    Then shows where they are served.
     """
     from geo_etl.stack import serve as server
-    from geo_etl.stack.demo import DEMO_FILE, demo_result
+    from geo_etl.stack.demo import EXAMPLE_DATA, stored_result
 
     settings = get_settings()
     start_stack(settings)
     url = server.serve_detached(settings, None)
-    result = demo_result(settings)
-    if result is not None:
-        out.print("The demo is done already; this is what it published:")
-    else:
-        err.print(f"Ingesting {DEMO_FILE.name} (countries of the world, Natural Earth) …")
-        start_forkserver()
-        try:
-            result = ingest_source(str(DEMO_FILE), {}, force=False)
-        except JobFailedError as failed:
-            complain(failed.error)
-            sys.exit(1)
-    show_result(result)
-    out.print(f"\nStart page: {url}/")
+    for example in EXAMPLE_DATA:
+        result = stored_result(settings, example)
+        if result is not None:
+            out.print(f"{example.path.name} is done already; this is what it became:")
+        else:
+            err.print(f"Ingesting {example.path.name} ({example.about}) …")
+            start_forkserver()
+            try:
+                result = ingest_source(str(example.path), {}, force=False)
+            except JobFailedError as failed:
+                complain(failed.error)
+                sys.exit(1)
+        show_result(result)
+        out.print("")
+    out.print(f"Start page: {url}/")
     out.print("Dagster UI: .venv/bin/dagster dev, then http://127.0.0.1:3000")
     out.print("Stop everything: .venv/bin/geo-etl down")
 

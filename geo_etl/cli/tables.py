@@ -1,4 +1,7 @@
-"""Commands for what is published: versions, going back, taking away, the quarantine."""
+"""Commands for what is published: versions, going back, taking away, the quarantine.
+
+Here: what they do with tables. With raster layers: `raster_layers`.
+"""
 
 import json
 import shlex
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geo_etl.cli import raster_layers
 from geo_etl.cli.words import command, err, out, plain, show_table
 from geo_etl.errors import StackError
 from geo_etl.settings import get_settings
@@ -20,29 +24,42 @@ REASONS_SHOWN = 20
 
 
 @click.command()
-@click.argument("table", required=False)
+@click.argument("name", required=False, metavar="[TABLE_OR_LAYER]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @command
-def versions(table: str | None, as_json: bool) -> None:
-    """List the versions of TABLE, or all published tables.
+def versions(name: str | None, as_json: bool) -> None:
+    """List the versions of a table or a raster layer, or all that is published.
 
-    TABLE is schema.table, or the name of a table in schema geo.
+    A table is SCHEMA.TABLE, or its name in schema geo; a raster layer is COLLECTION/ITEM, or the
+    collection of a set.
     """
+    layers, tables = [], []
+    if name is None or raster_layers.is_layer(name):
+        layers = raster_layers.layers(name)
+    if name is None or not layers:
+        tables = _tables(name)
+    if as_json:
+        facts = [_facts(version) for version in tables]
+        facts += [raster_layers.layer_facts(version) for version in layers]
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    if tables:
+        _show(tables)
+    if layers:
+        raster_layers.show_layers(layers)
+    if not tables and not layers:
+        err.print("Nothing is published yet.")
+
+
+def _tables(name: str | None) -> "list[Version]":
     from geo_etl.resources.postgis import engine_for
     from geo_etl.vector.versions import Target, find_versions, published_version, versions_of
 
     with engine_for(get_settings().database()).connect() as connection:
-        if table is None:
-            found = sorted(find_versions(connection, current=True), key=lambda one: one.target)
-        else:
-            published_version(connection, Target.parse(table))
-            found = versions_of(connection, Target.parse(table))
-    if as_json:
-        click.echo(json.dumps([_facts(version) for version in found], indent=2, ensure_ascii=False))
-    elif found:
-        _show(found)
-    else:
-        err.print("Nothing is published yet.")
+        if name is None:
+            return sorted(find_versions(connection, current=True), key=lambda one: one.target)
+        published_version(connection, Target.parse(name))
+        return versions_of(connection, Target.parse(name))
 
 
 def _facts(version: "Version") -> dict[str, Any]:
@@ -78,22 +95,25 @@ def _show(found: "list[Version]") -> None:
 
 
 @click.command()
-@click.argument("table")
+@click.argument("name", metavar="TABLE_OR_LAYER")
 @click.option("--to", "number", type=click.IntRange(1), help="Version; default: the one before.")
 @command
-def rollback(table: str, number: int | None) -> None:
-    """Let readers see an earlier version of TABLE again.
+def rollback(name: str, number: int | None) -> None:
+    """Let readers see an earlier version of a table or raster layer again.
 
-    With its columns and its STAC item. 'geo-etl versions TABLE' lists what is kept; the version
-    that is left can be brought back in the same way.
+    With its columns or files, and its STAC items. 'geo-etl versions NAME' lists what is kept; the
+    version that is left can be brought back in the same way.
     """
+    if raster_layers.is_layer(name):
+        raster_layers.roll_back(name, number)
+        return
     from geo_etl.assets.vector import catalogue_version
     from geo_etl.resources.postgis import engine_for
     from geo_etl.vector.history import rollback as roll_back
     from geo_etl.vector.versions import Target
 
     engine = engine_for(get_settings().database())
-    version = roll_back(engine, Target.parse(table), number, catalogue_version)
+    version = roll_back(engine, Target.parse(name), number, catalogue_version)
     err.print(
         f"Readers of {plain(str(version.target))} see version {version.number} again: "
         f"{version.features:,} features from {plain(version.source)}."
@@ -101,14 +121,17 @@ def rollback(table: str, number: int | None) -> None:
 
 
 @click.command()
-@click.argument("table")
+@click.argument("name", metavar="TABLE_OR_LAYER")
 @click.option("--yes", "confirmed", is_flag=True, help="Confirm.")
 @command
-def unpublish(table: str, confirmed: bool) -> None:
-    """Remove TABLE with all of its versions; bronze stays.
+def unpublish(name: str, confirmed: bool) -> None:
+    """Remove a table or raster layer with all of its versions; bronze stays.
 
-    With its STAC item and its quarantine too.
+    With its STAC items too; of a table its quarantine, of a collection its members.
     """
+    if raster_layers.is_layer(name):
+        raster_layers.take_away(name, confirmed=confirmed)
+        return
     from geo_etl.assets.side_output import discard_side_output
     from geo_etl.definitions import default_resources
     from geo_etl.resources import pgstac
@@ -116,7 +139,7 @@ def unpublish(table: str, confirmed: bool) -> None:
     from geo_etl.vector.history import unpublish as take_away
     from geo_etl.vector.versions import Target, published_version
 
-    engine, target = engine_for(get_settings().database()), Target.parse(table)
+    engine, target = engine_for(get_settings().database()), Target.parse(name)
     with engine.connect() as connection:
         published_version(connection, target)
     if not confirmed:

@@ -83,8 +83,10 @@ def _database_error(error: sa.exc.DBAPIError | psycopg.Error) -> StackError:
 
 def require_database(settings: Settings) -> None:
     """Connect once: Dagster itself would try for long, and say it at length."""
+    from geo_etl.raster import ledger as raster_ledger
     from geo_etl.resources.postgis import engine_for
     from geo_etl.vector import ledger
 
     with engine_for(settings.database()).connect() as connection:
         ledger.check(connection)
+        raster_ledger.check(connection)

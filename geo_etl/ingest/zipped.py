@@ -171,6 +171,23 @@ def open_zip(path: Path, name: str) -> Iterator[Archive]:
             yield Archive(name, archive, _members(entries, name))
 
 
+def member_names(raw: io.RawIOBase) -> list[str] | None:
+    """Paths of the files that an archive lists; None when it has no readable list.
+
+    A look only: whether the archive may be read is found out when it is opened.
+
+    Args:
+        raw: the archive, at any position.
+    """
+    with _Guarded(raw) as file:
+        try:
+            entries = zipfile.ZipFile(file).infolist()
+        except (*_FAULTS, _DirectoryTooLargeError):
+            return None
+    paths = (_path_of(entry) for entry in entries if not entry.is_dir())
+    return [path for path in paths if _is_data(path)]
+
+
 class _DirectoryTooLargeError(Exception):
     def __init__(self, size: int) -> None:
         super().__init__(size)

@@ -12,6 +12,7 @@ from geo_etl.assets.vector import JOB_ID_TAG
 from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.blobs import BlobStorage
 from geo_etl.resources.postgis import PostGISResource
+from geo_etl.resources.rasters import Rasters
 from geo_etl.settings import get_settings
 
 
@@ -26,7 +27,7 @@ class CleanupConfig(Config):
 @op(
     out=Out(dict),
     retry_policy=TRANSIENT_RETRIES,
-    description="Remove load tables and chunk files of jobs that will not be continued.",
+    description="Remove load tables and files of jobs that will not be continued.",
 )
 def remove_leftovers(
     context: OpExecutionContext,
@@ -40,11 +41,20 @@ def remove_leftovers(
         end_dead_runs(context.instance)
         before, running = datetime.now(UTC) - age, _running_jobs(context.instance)
         tables = postgis.drop_unfinished_loads(before, running)
+        rasters = Rasters(postgis.engine)
+        loads = rasters.drop_unfinished_loads(before, running)
+        raster_files = rasters.remove_discarded(blobs.storage)
+        raster_files += rasters.remove_orphans(blobs.storage, blobs.silver_container)
         files = _remove_work(blobs.storage, blobs.work_container, before, running)
-        for container in {blobs.bronze_container, blobs.work_container}:
+        for container in {blobs.bronze_container, blobs.work_container, blobs.silver_container}:
             if container in blobs.storage.containers():
                 files += blobs.storage.discard_partial(container, before)
-    removed = {"load_tables": len(tables), "work_files": files}
+    removed = {
+        "load_tables": len(tables),
+        "raster_loads": loads,
+        "raster_files": raster_files,
+        "work_files": files,
+    }
     return Output(removed, metadata=removed)
 
 

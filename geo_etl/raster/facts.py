@@ -62,7 +62,7 @@ class Grid:
 
     def window(self, window: Window) -> "Grid":
         """The grid of a part of this one."""
-        moved = self.transform * Affine.translation(window.col, window.row)
+        moved = self.transform @ Affine.translation(window.col, window.row)
         return Grid(self.crs, moved, window.width, window.height)
 
     @property
@@ -146,6 +146,7 @@ class RasterFacts:
         acquired: time of the data from the file's tags, ISO 8601 with an offset from UTC.
         acquired_from: the tag.
         is_cog: whether the source is a valid COG already.
+        block: rows and columns of a block.
         compression: as GDAL names it; None for none.
         overviews: factors.
         subdataset: the variable, of a source with several.

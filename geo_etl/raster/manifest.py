@@ -59,6 +59,13 @@ class Profile:
     rescale: tuple[tuple[float, float], ...] = ()
     colormap_name: str | None = None
 
+    @property
+    def count(self) -> int:
+        """Bands of the file; of a visualization red, green, blue, and alpha where it tells."""
+        if self.tier == "visualization":
+            return 4 if self.validity == "alpha" else 3
+        return len(self.bands)
+
 
 @dataclass(frozen=True)
 class TierPlan:
@@ -106,6 +113,8 @@ class Proof:
             nothing differs.
         max_error: largest difference of a valid value (lossy).
         new_classes: values in overviews that the full resolution does not have.
+        differences: what the file says of itself (CRS, transform, type, nodata …) otherwise than
+            planned.
     """
 
     cog_valid: bool
@@ -116,10 +125,12 @@ class Proof:
     psnr_db: float | None
     max_error: float | None
     new_classes: tuple[int, ...] | None
+    differences: tuple[str, ...] = ()
 
     def problems(self) -> list[str]:
         """Why the file must not become visible; empty for a good one."""
         found = [f"it is no valid COG: {problem}" for problem in self.cog_problems]
+        found += self.differences
         if self.pixels_different:
             found.append(f"{self.pixels_different} of {self.pixels_compared} pixels differ")
         if self.mask_different:

@@ -1,14 +1,16 @@
 """The quality report in short, as Markdown for the Dagster UI."""
 
-import base64
-import re
+from collections.abc import Sequence
 
-from geo_etl.report.quality import LIGHT_WORDS, QualityReport
+from geo_etl.report.quality import LIGHT_WORDS, QualityReport, Score, light
+from geo_etl.report.raster_quality import RasterReport
+from geo_etl.report.raster_result import CollectionResult, RasterAsset
+from geo_etl.report.tier_words import proof_words, tier_size
+from geo_etl.report.words import data_uri, plain_address, plain_markdown
 
 LIGHT_MARKS = {"good": "✓", "fair": "!", "poor": "✗"}
-
-# What has a meaning in CommonMark or its tables: all ASCII punctuation that may be escaped.
-_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+SHOWN = 50
+"""Of warnings, or of bad members."""
 
 
 def summary_markdown(
@@ -22,33 +24,100 @@ def summary_markdown(
     """
     summary = report.summary
     lines = [
-        f"### {LIGHT_MARKS[report.light]} {report.score} of 100: {LIGHT_WORDS[report.light]}",
-        "",
-        "| | Score | |",
-        "|---|---:|---|",
-        *(
-            f"| {LIGHT_MARKS[score.light]} {score.name} | {score.value}% | {score.meaning} |"
-            for score in report.scores
-        ),
-        "",
+        *_scored(report.score, report.scores),
         f"{summary.features_read:,} features delivered = {summary.features_loaded:,} published + "
         f"{summary.features_quarantined:,} quarantined + {summary.features_dropped:,} dropped; "
         f"{summary.features_repaired:,} repaired.",
         "",
     ]
-    lines += [f"- {_plain(warning)}" for warning in report.warnings]
+    return "\n".join([*lines, *_rest(report.warnings, url, picture)])
+
+
+def raster_markdown(
+    report: RasterReport, picture: bytes | None = None, url: str | None = None
+) -> str:
+    """Scores, sums, tiers and a small picture of a raster.
+
+    Args:
+        picture: PNG, small.
+        url: where the whole report is.
+    """
+    result, summary = report.result, report.result.summary
+    lines = [
+        *_scored(report.score, report.scores),
+        f"{summary.pixels:,} pixels in the source, {summary.pixels_valid:,} of them valid; "
+        f"{summary.tiles_converted:,} of {summary.total_tiles:,} tiles converted, "
+        f"{summary.tiles_empty:,} empty.",
+        "",
+        *_tier_table(result.assets),
+    ]
+    return "\n".join([*lines, *_rest(result.warnings, url, picture)])
+
+
+def collection_markdown(
+    result: CollectionResult, picture: bytes | None = None, url: str | None = None
+) -> str:
+    """Sums, what is bad, tiers and a small picture of a collection of rasters.
+
+    Args:
+        picture: PNG, small.
+        url: where the whole report is.
+    """
+    summary = result.summary
+    bad = [member for member in result.members if member.status == "bad"]
+    lines = [
+        f"{summary.members:,} rasters = {summary.converted:,} converted + "
+        f"{summary.unchanged:,} unchanged + {summary.bad:,} bad; {summary.removed:,} removed.",
+        "",
+        *(
+            f"- ✗ {plain_markdown(member.source)}: {plain_markdown(member.problem or 'bad')}"
+            for member in bad[:SHOWN]
+        ),
+        *_more(bad),
+        "",
+        *_tier_table(result.assets),
+    ]
+    return "\n".join([*lines, *_rest(result.warnings, url, picture)])
+
+
+def _scored(score: int, scores: Sequence[Score]) -> list[str]:
+    mark = light(score)
+    return [
+        f"### {LIGHT_MARKS[mark]} {score} of 100: {LIGHT_WORDS[mark]}",
+        "",
+        "| | Score | |",
+        "|---|---:|---|",
+        *(
+            f"| {LIGHT_MARKS[one.light]} {one.name} | {one.value}% | {one.meaning} |"
+            for one in scores
+        ),
+        "",
+    ]
+
+
+def _rest(warnings: Sequence[str], url: str | None, picture: bytes | None) -> list[str]:
+    """Warnings, the link to the page, the picture."""
+    lines = [f"- {plain_markdown(warning)}" for warning in warnings[:SHOWN]]
+    lines += _more(warnings)
     if url is not None:
-        lines += ["", f"[The whole report]({_address(url)})"]
+        lines += ["", f"[The whole report]({plain_address(url)})"]
     if picture is not None:
-        image = base64.b64encode(picture).decode()
-        lines += ["", f"![map](data:image/png;base64,{image})"]
-    return "\n".join(lines)
+        lines += ["", f"![map]({data_uri(picture)})"]
+    return lines
 
 
-def _plain(text: str) -> str:
-    """Text of somebody else's, without a meaning in Markdown."""
-    return _PUNCTUATION.sub(r"\\\1", " ".join(text.split()))
+def _more(lines: Sequence[object]) -> list[str]:
+    return [f"- and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
 
 
-def _address(url: str) -> str:
-    return "".join(f"%{ord(c):02X}" if c in ' ()<>[]\\\n"' else c for c in url)
+def _tier_table(assets: Sequence[RasterAsset]) -> list[str]:
+    return [
+        "| Tier | Size | Dollars a month | Proof |",
+        "|---|---|---:|---|",
+        *(
+            f"| {asset.tier} | {tier_size(asset)} | {asset.monthly_cost:.6f} "
+            f"| {proof_words(asset)} |"
+            for asset in assets
+        ),
+        "",
+    ]

@@ -1,17 +1,13 @@
-"""The quality report as a page for a browser.
+"""The quality report of a vector source as a page for a browser."""
 
-It is one file that loads nothing, built as a tree of elements, so that whatever a
-provider wrote into names and values comes out as text.
-"""
-
-import base64
 import json
 from collections.abc import Sequence
-from importlib.resources import files
-from xml.etree.ElementTree import Element, tostring
+from xml.etree.ElementTree import Element
 
 from geo_etl.report.elements import data_table, fact_list, foreign, section, tag
-from geo_etl.report.quality import LIGHT_WORDS, QualityReport, ReasonCount, Score, TableQuality
+from geo_etl.report.quality import QualityReport, ReasonCount, TableQuality
+from geo_etl.report.sections import cards, headline, metadata_table, page, warning_list
+from geo_etl.report.words import data_uri, day, extent, moment, percentage
 
 SHOWN_CHARACTERS = 300
 """Of the attributes of one feature."""
@@ -24,76 +20,26 @@ def quality_page(report: QualityReport, picture: bytes | None) -> str:
     Args:
         picture: PNG of the map; None: there is none.
     """
-    # Nothing is loaded or run, even if a browser were led to think otherwise.
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    style = files("geo_etl.report").joinpath("page.css").read_text(encoding="utf-8")
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"Quality of {report.source}"),
-        tag("style", style),
-    )
+    tables = ", ".join(table.table for table in report.tables)
     sections = [
-        _headline(report),
-        tag("div", *(_card(score) for score in report.scores), cls="cards"),
-        _warnings(report.warnings),
+        headline(
+            "Quality report",
+            report.source,
+            report.score,
+            ["Published as ", foreign(tables or "nothing"), f" on {day(report.created)}"],
+            report.scores,
+        ),
+        cards(report.scores),
+        warning_list(report.warnings),
         _features(report),
         _map(report, picture),
         *(_columns(table, report.summary.features_loaded) for table in report.tables),
         _repairs(report),
         _quarantine(report.quarantine, report.summary.features_quarantined),
-        _metadata(report),
+        metadata_table(report.metadata),
         _lineage(report),
     ]
-    html = tag("html", head, tag("body", tag("main", *sections)), lang="en")
-    text = "<!DOCTYPE html>\n" + tostring(html, encoding="unicode", method="html")
-    # A lone surrogate, which no encoding has, becomes a question mark.
-    return text.encode("utf-8", "replace").decode()
-
-
-def _headline(report: QualityReport) -> Element:
-    ring = tag(
-        "div",
-        tag("strong", str(report.score)),
-        tag("span", "of 100"),
-        cls=f"ring {report.light}",
-        style=f"--score: {report.score}",
-    )
-    tables = ", ".join(table.table for table in report.tables)
-    words = tag(
-        "div",
-        tag("p", "Quality report", cls="kind"),
-        tag("h1", foreign(report.source.rsplit("/", 1)[-1])),
-        tag("p", "Published as ", foreign(tables or "nothing"), f" on {_day(report)}"),
-        tag("p", _verdict(report), cls="verdict"),
-    )
-    return tag("header", ring, words)
-
-
-def _verdict(report: QualityReport) -> str:
-    weak = [score.name.lower() for score in report.scores if score.light != "good"]
-    word = LIGHT_WORDS[report.light]
-    return f"{word}. To look at: {', '.join(weak)}." if weak else f"{word} in every respect."
-
-
-def _card(score: Score) -> Element:
-    return tag(
-        "div",
-        tag("span", f"{LIGHT_WORDS[score.light]}", cls=f"light {score.light}"),
-        tag("strong", f"{score.value}%"),
-        tag("b", score.name),
-        tag("span", score.meaning, cls="meaning"),
-        cls="card",
-    )
-
-
-def _warnings(warnings: Sequence[str]) -> Element | None:
-    if not warnings:
-        return None
-    items = (tag("li", foreign(warning)) for warning in warnings)
-    return tag("section", tag("h2", "Please note"), tag("ul", *items), cls="warnings")
+    return page(f"Quality of {report.source}", sections)
 
 
 def _features(report: QualityReport) -> Element:
@@ -126,16 +72,12 @@ def _features(report: QualityReport) -> Element:
 def _map(report: QualityReport, picture: bytes | None) -> Element:
     image = None
     if picture is not None:
-        source = "data:image/png;base64," + base64.b64encode(picture).decode()
-        image = tag("img", src=source, alt="Map of the published features")
+        image = tag("img", src=data_uri(picture), alt="Map of the published features")
     facts: list[tuple[str, Element | str]] = [("CRS of the source", foreign(report.original_crs))]
     for table in report.tables:
         facts.append((f"Table {table.table}", f"{table.geometry_type}, EPSG:{table.srid}"))
         if table.bbox is not None:
-            west, south, east, north = table.bbox
-            spans = f"{west:.5f}° to {east:.5f}° east, {south:.5f}° to {north:.5f}° north"
-            over = " (over the antimeridian)" if west > east else ""
-            facts.append(("Extent, WGS 84", spans + over))
+            facts.append(("Extent, WGS 84", extent(table.bbox)))
     return section("Where it is", image, fact_list(facts))
 
 
@@ -144,7 +86,7 @@ def _columns(table: TableQuality, loaded: int) -> Element:
     for column in table.columns:
         share = column.completeness
         bar = tag("div", tag("i", style=f"width: {100 * (share or 0):.2f}%"), cls="bar")
-        said = tag("span", "no rows" if share is None else _percentage(share), cls="share")
+        said = tag("span", "no rows" if share is None else percentage(share), cls="share")
         original = "" if column.original == column.name else column.original
         name = tag("code", foreign(column.name))
         filled = tag("div", bar, said, cls="filled")
@@ -180,10 +122,10 @@ def _repairs(report: QualityReport) -> Element:
             "p",
             f"The largest change: feature {repair.source_fid} of the source, "
             f"{repair.before:,.6g} to {repair.after:,.6g} in area or length "
-            f"({_percentage(repair.share)}).",
+            f"({percentage(repair.share)}).",
         )
     share = count / report.summary.features_read if report.summary.features_read else 0.0
-    text = f"Invalid geometries that were repaired: {count:,} ({_percentage(share)})."
+    text = f"Invalid geometries that were repaired: {count:,} ({percentage(share)})."
     rows: list[list[Element | str]] = [
         [foreign(reason.text), f"{reason.features:,}"] for reason in report.repairs
     ]
@@ -221,62 +163,25 @@ def _more(reasons: int) -> Element | None:
     return tag("p", f"and {hidden:,} more reasons") if hidden > 0 else None
 
 
-def _metadata(report: QualityReport) -> Element:
-    rows: list[list[Element | str]] = [
-        [
-            tag(
-                "span",
-                "yes" if fact.present else "no",
-                cls="light " + ("good" if fact.present else "poor"),
-            ),
-            fact.name,
-            foreign(fact.found),
-            "" if fact.present else fact.remedy,
-        ]
-        for fact in report.metadata
-    ]
-    present = sum(fact.present for fact in report.metadata)
-    return section(
-        "What the delivery says of itself",
-        tag("p", f"{present} of {len(rows)} facts are there."),
-        data_table(["", "Fact", "Found", "How to add it"], rows),
-    )
-
-
 def _lineage(report: QualityReport) -> Element:
     size = "" if report.source_bytes is None else f", {report.source_bytes:,} bytes"
     programs = ", ".join(f"{name} {version}" for name, version in report.software.items())
     facts: list[tuple[str, Element | str]] = [
         ("Source", foreign(report.source)),
         ("Format", f"{report.format}{size}"),
-        ("Written", _moment(report.source_modified.isoformat(timespec="seconds"))),
+        ("Written", moment(report.source_modified)),
         ("SHA-256", tag("code", report.source_sha256)),
         ("Job", tag("code", report.job_id)),
         ("Load method", report.load_method),
         ("Version", "not versioned" if report.version is None else str(report.version)),
-        ("Report made", _moment(report.created.isoformat(timespec="seconds"))),
+        ("Report made", moment(report.created)),
         ("Made with", programs),
     ]
     return section("Where it comes from", fact_list(facts))
 
 
-def _day(report: QualityReport) -> str:
-    return f"{report.created.day} {report.created:%B %Y}"
-
-
-def _moment(text: str) -> str:
-    return text.replace("T", " ").replace("+00:00", " UTC")
-
-
 def _share(count: int, whole: int) -> str:
     return f"{100 * count / whole:.3f}" if whole else "0"
-
-
-def _percentage(share: float) -> str:
-    """Never 100% or 0% of what is only nearly so."""
-    if share in (0, 1):
-        return f"{share:.0%}"
-    return f"{min(max(100 * share, 0.01), 99.99):.2f}".rstrip("0").rstrip(".") + "%"
 
 
 def _cut(text: str) -> str:

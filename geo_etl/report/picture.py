@@ -108,7 +108,7 @@ def _draw(
             style = {"color": colour, "edgecolor": colour, "linewidth": 0.6, "markersize": 6}
             series.plot(ax=axes, alpha=alpha, zorder=order, aspect=None, **style)
             keys.append(Line2D([], [], color=colour, marker="s", linewidth=0, label=name))
-    _graticule(axes, crs, bounds)
+    graticule(axes, crs, bounds)
     axes.set_xlim(west, east)
     axes.set_ylim(south, north)
     # A degree of longitude is shorter the farther from the equator.
@@ -198,7 +198,7 @@ def _view(geometries: Geometries, crs: pyproj.CRS) -> Bounds | None:
     return view  # of metres taken for degrees: as they are
 
 
-def _graticule(axes: Axes, crs: pyproj.CRS, bounds: Bounds) -> None:
+def graticule(axes: Axes, crs: pyproj.CRS, bounds: Bounds) -> None:
     """Meridians and parallels, named on the left and the lower edge."""
     west, south, east, north = bounds
     x, y = np.meshgrid(np.linspace(west, east, 60), np.linspace(south, north, 60))

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from geo_etl.report.result import Bounds, Summary
+from geo_etl.report.documents import Bounds
+from geo_etl.report.result import Summary
 
 GOOD, FAIR = 95, 80
 """Scores from which on something is good, or fair."""
@@ -121,3 +122,29 @@ class QualityReport(_Part):
 def light(score: int) -> Light:
     """The traffic light of a score."""
     return "good" if score >= GOOD else "fair" if score >= FAIR else "poor"
+
+
+def percent(part: int, whole: int) -> int:
+    """A score, rounded down; of nothing, nothing is missing."""
+    return part * 100 // whole if whole else 100
+
+
+def about_facts(
+    title: str | None, description: str | None, licence: str | None, provider: str | None
+) -> list[MetadataFact]:
+    """What a spec should say of its dataset, and whether it does."""
+    named = [
+        ("Title", title, "title"),
+        ("Description", description, "description"),
+        ("Licence", licence, "license"),
+        ("Provider", provider, "provider"),
+    ]
+    return [
+        MetadataFact(
+            name=name,
+            present=bool(value),
+            found=value or "none given",
+            remedy=f"Add metadata.{key} to the spec (NAME.ingest.yaml).",
+        )
+        for name, value, key in named
+    ]

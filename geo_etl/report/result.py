@@ -3,27 +3,14 @@
 `docs/vector-result.schema.json` is its JSON Schema.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
-from geo_etl.errors import GeoEtlError
-
-SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-Bounds = Annotated[
-    tuple[float, float, float, float],
-    Field(description="west, south, east, north in degrees; west > east across the antimeridian"),
-]
+from geo_etl.report.documents import Document, FailedResult, StacReference, Stage, schema_of
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, json_schema_serialization_defaults_required=True
-    )
-
-
-class Summary(_Document):
+class Summary(Document):
     """Every feature accounted for: read = loaded + quarantined + dropped."""
 
     features_read: int = Field(ge=0, description="Features of the source")
@@ -39,23 +26,7 @@ class Summary(_Document):
     data_complete: bool = Field(description="Whether the sum above holds")
 
 
-class StacReference(_Document):
-    """Where the catalogue has the dataset."""
-
-    collection_id: str = Field(description="STAC collection")
-    item_id: str = Field(description="STAC item in it")
-    bbox: Bounds | None = Field(description="Of the item; null: the table has no extent")
-
-
-class Stage(_Document):
-    """One stage of the job, from its first task's start to its last task's end."""
-
-    name: Literal["plan", "load", "publish", "verify"] = Field(description="The stage")
-    seconds: float = Field(ge=0, description="How long it took")
-    tasks: int = Field(ge=0, description="How many tasks ran in it")
-
-
-class TableResult(_Document):
+class TableResult(Document):
     """One published table; a layer of mixed geometries can become several."""
 
     table: str = Field(description="schema.table")
@@ -68,7 +39,7 @@ class TableResult(_Document):
     )
 
 
-class VectorResult(_Document):
+class VectorResult(Document):
     """Result of one vector ingest that is done."""
 
     job_id: str = Field(description="SHA-256 of the source's key and content, and its spec")
@@ -103,37 +74,9 @@ class VectorResult(_Document):
     geoparquet: list[str] = Field([], description="Addresses of the GeoParquet copy's files")
 
 
-class Problem(_Document):
-    """Why a job failed, in words."""
-
-    what: str = Field(description="What the error is about: a blob, a table, a setting")
-    problem: str = Field(description="What is wrong with it")
-    remedy: str = Field(description="What can be done about it")
-
-
-class FailedResult(_Document):
-    """Result of one vector ingest that failed."""
-
-    status: Literal["failed"] = Field("failed", description="The job failed")
-    source: str = Field(description="container/path of the blob")
-    error: Problem = Field(description="Why")
-
-    @classmethod
-    def of(cls, source: str, error: GeoEtlError) -> "FailedResult":
-        """The document of a job that an error ended."""
-        problem = Problem(what=error.thing, problem=error.problem, remedy=error.remedy)
-        return cls(source=source, error=problem)
-
-
 _DOCUMENT: TypeAdapter[VectorResult | FailedResult] = TypeAdapter(VectorResult | FailedResult)
 
 
 def result_schema() -> dict[str, Any]:
     """JSON Schema of the result document, of jobs that are done and of those that failed."""
-    schema = _DOCUMENT.json_schema(mode="serialization")
-    return {
-        "$schema": SCHEMA_DIALECT,
-        "title": "geo_etl vector result",
-        "description": "The one JSON document of a vector job.",
-        **schema,
-    }
+    return schema_of(_DOCUMENT, "geo_etl vector result", "The one JSON document of a vector job.")

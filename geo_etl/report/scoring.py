@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from geo_etl.report.documents import Bounds
 from geo_etl.report.quality import (
     ColumnQuality,
     FeatureExample,
@@ -14,8 +15,10 @@ from geo_etl.report.quality import (
     ReasonCount,
     Score,
     TableQuality,
+    about_facts,
+    percent,
 )
-from geo_etl.report.result import Bounds, Summary, VectorResult
+from geo_etl.report.result import Summary, VectorResult
 from geo_etl.vector.attributes import Column
 from geo_etl.vector.profile import Findings, Reason, TableProfile
 
@@ -151,12 +154,6 @@ def metadata_facts(delivery: Delivery, names: Sequence[str]) -> list[MetadataFac
     """
     invented = [name for name in names if is_invented(name)]
     shown = ", ".join(invented[:5]) + (" …" if len(invented) > 5 else "")
-    named = [
-        ("Title", delivery.title, "title"),
-        ("Description", delivery.description, "description"),
-        ("Licence", delivery.licence, "license"),
-        ("Provider", delivery.provider, "provider"),
-    ]
     return [
         MetadataFact(
             name="Coordinate reference system",
@@ -184,15 +181,7 @@ def metadata_facts(delivery: Delivery, names: Sequence[str]) -> list[MetadataFac
             else "only the file's own date",
             remedy="Name a date column in indexes.temporal of the spec, or set metadata.datetime.",
         ),
-        *(
-            MetadataFact(
-                name=name,
-                present=bool(value),
-                found=value or "none given",
-                remedy=f"Add metadata.{key} to the spec (NAME.ingest.yaml).",
-            )
-            for name, value, key in named
-        ),
+        *about_facts(delivery.title, delivery.description, delivery.licence, delivery.provider),
     ]
 
 
@@ -214,31 +203,27 @@ def _scores(
     return [
         Score(
             name="Delivered",
-            value=_percent(loaded, read),
+            value=percent(loaded, read),
             meaning="features published, of those in the source",
         ),
         Score(
             name="Valid",
-            value=_percent(max(read - refused, 0), read),
+            value=percent(max(read - refused, 0), read),
             meaning="features that needed no repair and no quarantine",
         ),
         Score(
             name="Complete",
-            value=_percent(filled, cells) if rows else 0,
+            value=percent(filled, cells) if rows else 0,
             meaning="attribute values that are filled in",
         ),
         Score(
             name="Unique",
-            value=_percent(rows - duplicates, rows) if rows else 0,
+            value=percent(rows - duplicates, rows) if rows else 0,
             meaning="rows that repeat no other row",
         ),
         Score(
             name="Described",
-            value=_percent(present, len(metadata)),
+            value=percent(present, len(metadata)),
             meaning="facts about itself that the delivery has",
         ),
     ]
-
-
-def _percent(part: int, whole: int) -> int:
-    return part * 100 // whole if whole else 100

@@ -185,12 +185,14 @@ def _may_hold(folder: str, prefix: str) -> bool:
 
 def _walk(root: Path, prefix: str) -> Iterator[str]:
     """Paths of all files below `root` that begin with `prefix`, relative to it."""
-    start = prefix.rpartition("/")[0]
+    start, _, last = prefix.rpartition("/")
     for folder, folders, files in os.walk(root / start):
         below = os.path.relpath(folder, root)
         inside = "" if below == "." else f"{below}/"
+        # Of a folder with thousands of files, few begin with a name: the others are not sorted.
+        wanted = last if inside.rstrip("/") == start else ""
         folders[:] = sorted(f for f in folders if _may_hold(f"{inside}{f}/", prefix))
-        for file in sorted(files):
+        for file in sorted(file for file in files if file.startswith(wanted)):
             path = file if below == "." else f"{below}/{file}"
             if path.startswith(prefix) and not file.startswith(PARTIAL):
                 yield path

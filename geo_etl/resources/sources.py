@@ -1,6 +1,6 @@
-"""Sources in bronze: their settings, their content, and so the identity of their ingest.
+"""Sources in bronze: their kind, settings and content, and so the identity of their ingest.
 
-A source is a blob, or, when it is a `.shp`, that blob with its siblings: one thing, with one
+A source is a blob, or, for a `.shp` or a raster, that blob with its siblings: one thing, with one
 state and one content.
 """
 
@@ -8,26 +8,33 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Generic
 
-from geo_etl.ingest.siblings import MAIN, group, is_shapefile
+from geo_etl.errors import SourceError, StorageError
+from geo_etl.ingest.kinds import Kind, is_archive, kind_of
+from geo_etl.ingest.siblings import group, sibling_roles, split_name
+from geo_etl.resources.archives import kind_in_archive
 from geo_etl.resources.blobs import Blob, BlobStorage
 from geo_etl.spec import (
+    RasterSpec,
     SourceRef,
     SpecLayer,
     VectorSpec,
     job_id,
+    resolve_raster_spec,
     resolve_vector_spec,
     sidecar_names,
 )
+from geo_etl.spec.resolve import SpecT
 
 READ_BYTES = 8_000_000
 
 
 @dataclass(frozen=True)
-class Ingest:
+class Ingest(Generic[SpecT]):
     """One ingest that could be run: a source as it is now, with its spec.
 
     Attributes:
@@ -38,49 +45,123 @@ class Ingest:
 
     source: SourceRef
     blob: Blob
-    spec: VectorSpec
+    spec: SpecT
     fingerprint: str
     job_id: str
 
 
 def resolve_spec(
-    storage: BlobStorage, source: SourceRef, overrides: dict[str, object] | None = None
+    storage: BlobStorage, source: SourceRef, overrides: dict[str, Any] | None = None
 ) -> VectorSpec:
-    """The spec of a source: its folders' defaults, its own sidecar, then overrides.
+    """The spec of a vector source: its folders' defaults, its own sidecar, then overrides.
 
     Raises:
         SpecError: a file or an override is not a valid spec.
     """
-    layers = []
+    return resolve_vector_spec(layers_of(storage, source, overrides))
+
+
+def resolve_raster(
+    storage: BlobStorage, source: SourceRef, overrides: dict[str, Any] | None = None
+) -> RasterSpec:
+    """The spec of a raster source: as `resolve_spec`."""
+    return resolve_raster_spec(layers_of(storage, source, overrides))
+
+
+def layers_of(
+    storage: BlobStorage, source: SourceRef, overrides: dict[str, Any] | None = None
+) -> list[SpecLayer]:
+    """The settings that a source has, the weakest first.
+
+    Raises:
+        SpecError: a file is no plain YAML.
+    """
     present = _present(storage, source)
-    for name in sidecar_names(source):
-        if name in present:
-            ref = SourceRef(source.container, name)
-            text = storage.read(ref).decode("utf-8", errors="replace")
-            layers.append(SpecLayer.from_yaml(str(ref), text))
-    layers.append(SpecLayer("run configuration", overrides or {}))
-    return resolve_vector_spec(layers)
+    refs = [SourceRef(source.container, name) for name in sidecar_names(source) if name in present]
+    layers = [read_layer(storage, ref) for ref in refs]
+    return [*layers, SpecLayer("run configuration", overrides or {})]
+
+
+def read_layer(storage: BlobStorage, sidecar: SourceRef) -> SpecLayer:
+    """The settings of one sidecar file.
+
+    Raises:
+        SpecError: it is no plain YAML.
+    """
+    text = storage.read(sidecar).decode("utf-8", errors="replace")
+    return SpecLayer.from_yaml(str(sidecar), text)
+
+
+def kind_at(
+    storage: BlobStorage, source: SourceRef, overrides: dict[str, Any] | None = None
+) -> Kind | None:
+    """Whether a source is vector or raster, as its settings, its name or its archive says.
+
+    Raises:
+        SpecError: a file is no plain YAML.
+        SourceError: an archive that holds both.
+        StorageError: there is no such container, or no such archive.
+    """
+    return _kind(storage, source, extension_in(layers_of(storage, source, overrides)))
+
+
+def extension_in(layers: list[SpecLayer]) -> str | None:
+    """What the settings of a source say that it is, if anything."""
+    said = [layer.values["file_extension"] for layer in layers if "file_extension" in layer.values]
+    return said[-1] if said and isinstance(said[-1], str) else None
 
 
 def identify(
-    storage: BlobStorage, source: SourceRef, overrides: dict[str, object] | None = None
-) -> Ingest:
-    """What ingesting a source now would be.
+    storage: BlobStorage, source: SourceRef, overrides: dict[str, Any] | None = None
+) -> Ingest[VectorSpec]:
+    """What ingesting a vector source now would be.
 
     Raises:
         StorageError: there is no such container or blob.
         SpecError: its spec is not valid.
+        SourceError: it is no vector source.
     """
-    parts = parts_of(storage, source)
     spec = resolve_spec(storage, source, overrides)
+    _check_kind(storage, source, spec, "vector")
+    return _identified(storage, source, spec)
+
+
+def identify_raster(
+    storage: BlobStorage, source: SourceRef, overrides: dict[str, Any] | None = None
+) -> Ingest[RasterSpec]:
+    """What ingesting a raster source now would be: as `identify`."""
+    spec = resolve_raster(storage, source, overrides)
+    _check_kind(storage, source, spec, "raster")
+    return _identified(storage, source, spec)
+
+
+def _identified(storage: BlobStorage, source: SourceRef, spec: SpecT) -> Ingest[SpecT]:
+    parts = parts_of(storage, source)
     fingerprint = content_hash(storage, parts)
-    return Ingest(
-        source,
-        whole(parts),
-        spec,
-        fingerprint,
-        job_id(str(source), spec.canonical(), fingerprint),
-    )
+    identity = job_id(str(source), spec.canonical(), fingerprint)
+    return Ingest(source, whole(parts), spec, fingerprint, identity)
+
+
+_JOBS: dict[Kind, str] = {"vector": "ingest_vector", "raster": "process_raster"}
+
+
+def _check_kind(
+    storage: BlobStorage, source: SourceRef, spec: VectorSpec | RasterSpec, wanted: Kind
+) -> None:
+    storage.stat(source)
+    kind = _kind(storage, source, spec.file_extension)
+    if kind not in (wanted, None):  # what is none of both is refused where formats are known
+        raise SourceError(
+            str(source),
+            f"it is a {kind} source, and this job is for {wanted}s",
+            f"Use 'geo-etl ingest', which finds the job, or start {_JOBS[kind]}.",
+        )
+
+
+def _kind(storage: BlobStorage, source: SourceRef, extension: str | None) -> Kind | None:
+    if is_archive(source.path, extension):
+        return kind_in_archive(storage, source)
+    return kind_of(source.path, extension)
 
 
 def parts_of(storage: BlobStorage, source: SourceRef) -> dict[str, Blob]:
@@ -91,20 +172,21 @@ def parts_of(storage: BlobStorage, source: SourceRef) -> dict[str, Blob]:
         SourceError: two siblings have the same role.
     """
     blob = storage.stat(source)
-    if not is_shapefile(source.path):
-        return {MAIN: blob}
-    stem = source.path[:-4]
+    stem, own = split_name(source.path)
+    if not sibling_roles(own):
+        return {own: blob}
     found = (other for page in storage.pages(source.container, f"{stem}.") for other in page)
-    return {**group(source.path, ((other.ref.path, other) for other in found)), MAIN: blob}
+    parts = group(source.path, ((other.ref.path, other) for other in found))
+    return {own: blob, **{role: part for role, part in parts.items() if role != own}}
 
 
 def whole(parts: Mapping[str, Blob]) -> Blob:
     """One blob that stands for a source: its size, the time of its newest part, an ETag of all.
 
     Args:
-        parts: by role; `MAIN` is the source's own blob.
+        parts: by role, the source's own blob first.
     """
-    main = parts[MAIN]
+    main = next(iter(parts.values()))
     if len(parts) == 1:
         return main
     state = "\n".join(f"{role} {parts[role].etag}" for role in sorted(parts))
@@ -129,22 +211,26 @@ def state_of(storage: BlobStorage, source: SourceRef) -> str:
 def local_source(storage: BlobStorage, source: SourceRef) -> Iterator[Path]:
     """A source as a local file, for as long as the block lasts; not to be written to.
 
-    A `.shp` has its siblings beside it, in a folder of their own, with lower-case extensions.
+    What may have siblings has them beside it, and nothing else: in a folder of its own, with
+    lower-case extensions, under a name that means nothing to GDAL.
 
     Raises:
         StorageError, SourceError: as `parts_of`.
     """
-    if not is_shapefile(source.path):
+    stem, own = split_name(source.name)
+    if kind_of(source.path) == "vector" and not sibling_roles(own):
         with storage.local(source) as path:
             yield path
         return
-    stem = re.sub(r"[^\w. -]", "_", source.name[:-4]).lstrip("-") or "_"
+    # The name of an .hgt says where it is: this leaves it.
+    stem = re.sub(r"[^\w. -]", "_", stem).lstrip("-") or "_"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="geo_etl-")))
-        for role, part in parts_of(storage, source).items():
+        parts = parts_of(storage, source)
+        for role, part in parts.items():
             path = stack.enter_context(storage.local(part.ref))
-            (folder / f"{stem}.{role}").symlink_to(path.absolute())
-        yield folder / f"{stem}.{MAIN}"
+            (folder / (f"{stem}.{role}" if role else stem)).symlink_to(path.absolute())
+        yield folder / (f"{stem}.{own}" if own else stem)
 
 
 def content_hash(storage: BlobStorage, parts: Mapping[str, Blob]) -> str:
@@ -160,9 +246,9 @@ def content_hash(storage: BlobStorage, parts: Mapping[str, Blob]) -> str:
 
 
 def _present(storage: BlobStorage, source: SourceRef) -> set[str]:
-    """Which of the possible sidecars exist: one short listing a folder above the source."""
+    """Which of the possible sidecars exist. Asked for one by one: a folder may hold thousands."""
     found: set[str] = set()
     for name in sidecar_names(source):
-        for page in storage.pages(source.container, name):
-            found.update(blob.ref.path for blob in page if blob.ref.path == name)
+        with suppress(StorageError):
+            found.add(storage.stat(SourceRef(source.container, name)).ref.path)
     return found

@@ -1,4 +1,4 @@
-"""Names that must come out the same every time: source, job, task."""
+"""Names that must come out the same every time: source, collection, job, task."""
 
 import hashlib
 import json
@@ -39,6 +39,49 @@ class SourceRef:
     def name(self) -> str:
         """The last part of the path."""
         return self.path.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class CollectionRef:
+    """The rasters below a folder of a container, or in all of it.
+
+    As text: `container/folder`, or `container`.
+
+    Attributes:
+        folder: without slashes at its ends; empty for the whole container.
+    """
+
+    container: str
+    folder: str
+
+    @classmethod
+    def parse(cls, key: str) -> "CollectionRef":
+        """Read a partition key; a slash at its end means nothing.
+
+        Raises:
+            SpecError: the key is no plain path.
+        """
+        container, *folders = key.removesuffix("/").split("/")
+        if any(part in ("", ".", "..") for part in (container, *folders)):
+            raise SpecError(
+                f"partition key '{key}'",
+                "it does not name a folder",
+                "Write it as CONTAINER/FOLDER, for instance bronze/dem, or CONTAINER.",
+            )
+        return cls(container, "/".join(folders))
+
+    def __str__(self) -> str:
+        return f"{self.container}/{self.folder}" if self.folder else self.container
+
+    @property
+    def prefix(self) -> str:
+        """What paths of the blobs below it begin with."""
+        return f"{self.folder}/" if self.folder else ""
+
+    @property
+    def name(self) -> str:
+        """The last folder, or the container."""
+        return str(self).rsplit("/", 1)[-1]
 
 
 def job_id(source: str, spec: dict[str, Any], fingerprint: str) -> str:

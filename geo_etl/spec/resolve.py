@@ -3,6 +3,9 @@
 `NAME.ingest.yaml` beside a source (NAME with or without its extension) overrides
 `_ingest.yaml` of its folder, which overrides that of the folder above, and so on up to the
 container. Overrides given with a run come last.
+
+Sources of both kinds may lie in one folder: what only the other kind knows is passed over in
+`_ingest.yaml`, and nowhere else.
 """
 
 import json
@@ -10,19 +13,21 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from geo_etl.errors import SpecError
 from geo_etl.spec.identity import SourceRef
+from geo_etl.spec.raster import RasterSpec
 from geo_etl.spec.vector import VectorSpec
 
 FOLDER_DEFAULTS = "_ingest.yaml"
 MAX_VALUE_LENGTH = 200
 """Of a wrong value, in a message."""
 SIDECAR_SUFFIX = ".ingest.yaml"
+SpecT = TypeVar("SpecT", VectorSpec, RasterSpec)
 
 
 _BAD_SCALARS = (ValueError, KeyError, AttributeError, TypeError, OverflowError, RecursionError)
@@ -71,31 +76,68 @@ class SpecLayer:
             )
         return cls(origin, values)
 
+    @property
+    def is_folder_default(self) -> bool:
+        """Whether these settings are meant for every source of a folder."""
+        return self.origin.rpartition("/")[2] == FOLDER_DEFAULTS
+
 
 def sidecar_names(source: SourceRef) -> list[str]:
     """Paths of the files that may hold settings for a source, the weakest first."""
     path = PurePosixPath(source.path)
-    folders = reversed(path.parents)
-    defaults = [str(folder / FOLDER_DEFAULTS) for folder in folders]
     own = [str(path.with_suffix("")) + SIDECAR_SUFFIX, str(path) + SIDECAR_SUFFIX]
-    return [*defaults, *dict.fromkeys(own)]
+    return [*folder_defaults(source), *dict.fromkeys(own)]
+
+
+def folder_defaults(source: SourceRef) -> list[str]:
+    """Those of them that are meant for all sources of a folder."""
+    folders = reversed(PurePosixPath(source.path).parents)
+    return [str(folder / FOLDER_DEFAULTS) for folder in folders]
 
 
 def resolve_vector_spec(layers: Sequence[SpecLayer]) -> VectorSpec:
-    """Merge settings, the weakest first, and check them.
+    """Merge settings of a vector source, the weakest first, and check them.
 
     Nested settings are merged key by key; lists are replaced whole.
 
     Raises:
         SpecError: names the key, the value, what is allowed, and the file it came from.
     """
+    return _resolve(VectorSpec, RasterSpec, layers)
+
+
+def resolve_raster_spec(layers: Sequence[SpecLayer]) -> RasterSpec:
+    """Merge settings of a raster source, or of a collection: as `resolve_vector_spec`."""
+    return _resolve(RasterSpec, VectorSpec, layers)
+
+
+def _resolve(model: type[SpecT], other: type[BaseModel], layers: Sequence[SpecLayer]) -> SpecT:
+    own = [
+        SpecLayer(layer.origin, _without_foreign(layer.values, model, other))
+        if layer.is_folder_default
+        else layer
+        for layer in layers
+    ]
     merged: dict[str, Any] = {}
-    for layer in layers:
+    for layer in own:
         merged = _merge(merged, layer.values)
     try:
-        return VectorSpec.model_validate(merged)
+        return model.model_validate(merged)
     except ValidationError as error:
-        raise _spec_error(error, layers) from None
+        raise _spec_error(error, own, model, other) from None
+
+
+def _without_foreign(
+    values: Mapping[str, Any], model: type[BaseModel], other: type[BaseModel]
+) -> dict[str, Any]:
+    """Settings without those that are none of a model, but of another."""
+    own, foreign = _fields(model), _fields(other)
+    kept = {key: value for key, value in values.items() if key in own or key not in foreign}
+    for key, value in kept.items():
+        mine, theirs = (_model_in(fields.get(key)) for fields in (own, foreign))
+        if isinstance(value, Mapping) and mine is not None and theirs is not None:
+            kept[key] = _without_foreign(value, mine, theirs)
+    return kept
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,14 +150,23 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _spec_error(error: ValidationError, layers: Sequence[SpecLayer]) -> SpecError:
+def _spec_error(
+    error: ValidationError,
+    layers: Sequence[SpecLayer],
+    model: type[BaseModel],
+    other: type[BaseModel],
+) -> SpecError:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     key = ".".join(path) or "spec"
     origin = _origin(path, layers)
     if first["type"] == "extra_forbidden":
-        allowed = ", ".join(_allowed_keys(path[:-1]))
-        return SpecError(f"{origin}: key '{key}'", "it is unknown", f"Known keys: {allowed}.")
+        allowed = ", ".join(_allowed_keys(path[:-1], model))
+        problem = "it is unknown"
+        if _is_foreign(path, model, other):
+            theirs, ours = ("rasters", "vectors") if model is VectorSpec else ("vectors", "rasters")
+            problem = f"it is a setting of {theirs}, and this is one for {ours}"
+        return SpecError(f"{origin}: key '{key}'", problem, f"Known keys: {allowed}.")
     value = textwrap.shorten(
         json.dumps(first["input"], ensure_ascii=False, default=str),
         MAX_VALUE_LENGTH,
@@ -146,13 +197,24 @@ def _has(values: Any, path: Sequence[str]) -> bool:
     return True
 
 
-def _allowed_keys(path: Sequence[str]) -> list[str]:
-    model: type[BaseModel] = VectorSpec
+def _is_foreign(path: Sequence[str], model: type[BaseModel], other: type[BaseModel]) -> bool:
+    """Whether a key is unknown to a model, but not to another."""
+    nested: dict[str, Any] = {path[-1]: None}
+    for part in reversed(path[:-1]):
+        nested = {part: nested}
+    return not _has(_without_foreign(nested, model, other), path)
+
+
+def _allowed_keys(path: Sequence[str], model: type[BaseModel]) -> list[str]:
     for part in path:
         # A name that is the user's own, a column's, is no field: its rule's model is there already.
-        if part in model.model_fields:
-            model = _model_in(model.model_fields[part].annotation) or model
-    return sorted(field.alias or name for name, field in model.model_fields.items())
+        model = _model_in(_fields(model).get(part)) or model
+    return sorted(_fields(model))
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    """Types of a model's fields by the keys that users write."""
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

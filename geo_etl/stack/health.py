@@ -47,6 +47,7 @@ def check(settings: Settings) -> dict[str, Part]:
         "pgstac": _pgstac,
         "schemas": _schemas,
         "features": _features,
+        "tiles": _tiles,
         "disk": _disk,
     }
     return {name: _guarded(look, settings) for name, look in checks.items()}
@@ -106,22 +107,35 @@ def _pgstac(settings: Settings) -> Part:
 def _schemas(settings: Settings) -> Part:
     with engine_for(settings.database()).connect() as connection:
         there = connection.execute(
-            sa.text("SELECT to_regclass('geo_etl.publication') IS NOT NULL")
+            sa.text(
+                "SELECT to_regclass('geo_etl.publication') IS NOT NULL"
+                " AND to_regclass('geo_etl.raster_publication') IS NOT NULL"
+            )
         ).scalar_one()
         if not there:
             return Part(False, "geo_etl's tables are missing", "Run 'geo-etl up'.")
-        count = connection.execute(
-            sa.text("SELECT count(*) FROM geo_etl.publication WHERE current")
-        ).scalar_one()
-    return Part(True, f"{count} published tables")
+        tables, layers = connection.execute(
+            sa.text(
+                "SELECT (SELECT count(*) FROM geo_etl.publication WHERE current),"
+                " (SELECT count(*) FROM geo_etl.raster_publication WHERE current)"
+            )
+        ).one()
+    return Part(True, f"{tables} published tables, {layers} raster layers")
 
 
 def _features(settings: Settings) -> Part:
-    root = settings.features_root()
+    return _server(settings.features_root(), "/collections?limit=1&f=json")
+
+
+def _tiles(settings: Settings) -> Part:
+    return _server(settings.tiles_root(), "/searches/?limit=1")
+
+
+def _server(root: str | None, path: str) -> Part:
     if root is None:
         return Part(True, "no server is configured", "Run 'geo-etl serve' to have one.")
     try:
-        answer = httpx.get(f"{root}/collections?limit=1&f=json", timeout=10)
+        answer = httpx.get(f"{root}{path}", timeout=10)
     except httpx.HTTPError as error:
         return Part(False, f"no answer ({error})", "Run 'geo-etl serve'.", root)
     ok = answer.status_code == httpx.codes.OK

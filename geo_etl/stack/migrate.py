@@ -8,8 +8,11 @@ from pypgstac.migrate import Migrate
 
 from geo_etl.catalog.vectors import VECTORS, vector_collection
 from geo_etl.errors import StackError
+from geo_etl.raster import ledger as raster_ledger
+from geo_etl.raster.publish import Change
 from geo_etl.resources import pgstac
 from geo_etl.resources.postgis import engine_for
+from geo_etl.resources.rasters import catalogue
 from geo_etl.stack.dagster_instance import SCHEMA as DAGSTER_SCHEMA
 from geo_etl.vector import ledger
 
@@ -36,6 +39,7 @@ def migrate(url: str) -> None:
         connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS postgis"))
         connection.execute(sa.schema.CreateSchema(DAGSTER_SCHEMA, if_not_exists=True))
         ledger.create(connection)
+        raster_ledger.create(connection)
     _migrate_pgstac(url)
     with engine.begin() as connection:
         pgstac.ensure_collection(connection, vector_collection(VECTORS))
@@ -58,10 +62,12 @@ def pgstac_version(url: str) -> str | None:
 def reset(url: str) -> None:
     """Drop what geo_etl made in a database, and make its schemas anew, empty.
 
-    Tables that it published go, with views that depend on them, and their STAC items; what
-    else is in schema `geo` or in pgSTAC stays. The caller has asked for confirmation.
+    Tables and raster layers that it published go, with views that depend on them, and their STAC
+    items; what else is in schema `geo` or in pgSTAC stays. Files of rasters stay in silver until
+    the job `cleanup` finds that nothing needs them. The caller has asked for confirmation.
     """
     with engine_for(url).begin() as connection:
+        _forget_rasters(connection)
         entry = ledger.publication.c
         names = (entry.schema_name, entry.table_name, entry.collection_id, entry.item_id)
         has_ledger = sa.inspect(connection).has_table("publication", schema="geo_etl")
@@ -74,3 +80,20 @@ def reset(url: str) -> None:
         for schema in OWN_SCHEMAS:
             connection.execute(sa.text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
     migrate(url)
+
+
+def _forget_rasters(connection: sa.Connection) -> None:
+    """Take the items of raster layers, and the collections of sets, out of the catalogue."""
+    shown = raster_ledger.publication.c
+    if not sa.inspect(connection).has_table("raster_publication", schema="geo_etl"):
+        return
+    layers = connection.execute(
+        sa.select(shown.layer, shown.form, shown.collection_id, shown.item_ids).where(shown.current)
+    ).all()
+    # A collection's own end comes after that of its members.
+    for layer in sorted(layers, key=lambda one: one.form == "collection"):
+        removed = layer.item_ids if layer.form != "collection" else ()
+        catalogue(
+            connection,
+            Change(layer.collection_id, (), tuple(removed), None, layer.form != "single"),
+        )

@@ -115,7 +115,12 @@ def stop(home: Path) -> bool:
 @contextmanager
 def _recorded(home: Path, port: int) -> Iterator[None]:
     path, url = state_file(home), f"http://127.0.0.1:{port}"
-    state = {"pid": os.getpid(), "url": url, "features_url": f"{url}/features"}
+    state = {
+        "pid": os.getpid(),
+        "url": url,
+        "features_url": f"{url}/features",
+        "tiles_url": f"{url}/tiles",
+    }
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(state))
     partial.replace(path)

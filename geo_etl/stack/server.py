@@ -1,21 +1,25 @@
 """One address for the upstream servers, as they are, and a start page.
 
 `/features` is tipg. It keeps a list of the tables it serves; the list is read again as soon as
-something was published, so that new data shows at once.
+something was published, so that new data shows at once. `/tiles` is titiler-pgstac, which keeps
+nothing; its map page is replaced by one that needs no other server.
 """
 
-import html
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncpg
+import jinja2
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from tipg import main as tipg
 from tipg.collections import register_collection_catalog
 from tipg.settings import DatabaseSettings
+from titiler.pgstac import main as titiler
+
+from geo_etl.stack.antimeridian import ItemReader, MemberReader
+from geo_etl.stack.start_page import read_layers, read_tables, start_html
 
 MAX_AGE_SECONDS = 60.0
 """Views and tables that others make show after this time at the latest."""
@@ -53,8 +57,15 @@ class FreshCatalog:
 @asynccontextmanager
 async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
     # The one lifespan of the site starts its servers too.
-    async with tipg.lifespan(tipg.app):
+    async with tipg.lifespan(tipg.app), titiler.lifespan(titiler.app):
         yield
+
+
+def _use_own_map_page() -> None:
+    # titiler's own loads its library and its background from the internet.
+    environment = titiler.templates.env
+    own, theirs = jinja2.PackageLoader("geo_etl.stack", "templates"), environment.loader
+    environment.loader = jinja2.ChoiceLoader([own, *([theirs] if theirs else [])])
 
 
 start = FastAPI(title="geo_etl", lifespan=_lifespan, docs_url=None, redoc_url=None)
@@ -64,11 +75,8 @@ start = FastAPI(title="geo_etl", lifespan=_lifespan, docs_url=None, redoc_url=No
 async def start_page(request: Request) -> str:
     """Every published dataset with its links."""
     async with tipg.app.state.pool.acquire() as connection:
-        rows: list[asyncpg.Record] = await connection.fetch(
-            "SELECT schema_name || '.' || table_name AS name, source, features, published_at"
-            " FROM geo_etl.publication WHERE current ORDER BY published_at DESC"
-        )
-    return _page(rows, str(request.base_url).rstrip("/"))
+        tables, layers = await read_tables(connection), await read_layers(connection)
+    return start_html(tables, layers, str(request.base_url).rstrip("/"))
 
 
 @start.get("/healthz")
@@ -81,6 +89,12 @@ async def health() -> dict[str, str]:
 async def features() -> str:
     """The landing page has a slash at its end."""
     return "/features/"
+
+
+@start.get("/tiles", response_class=RedirectResponse)
+async def tiles() -> str:
+    """The landing page has a slash at its end."""
+    return "/tiles/"
 
 
 class Site:
@@ -102,30 +116,12 @@ class Site:
         await self._root(scope, receive, send)
 
 
-app = Site(start, {"/features": FreshCatalog(tipg.app)})
+def _read_around_the_world() -> None:
+    titiler.stac.reader = ItemReader
+    for mosaics in (titiler.searches, titiler.collection):
+        mosaics.dataset_reader = MemberReader
 
 
-def _page(rows: list[asyncpg.Record], root: str) -> str:
-    lines = []
-    for row in rows:
-        name, collection = html.escape(row["name"]), f"{root}/features/collections/{row['name']}"
-        lines.append(
-            f"<tr><td>{name}</td><td class=n>{row['features']:,}</td>"
-            f"<td>{row['published_at']:%Y-%m-%d %H:%M} UTC</td>"
-            f"<td>{html.escape(row['source'])}</td>"
-            f"<td><a href='{html.escape(collection)}/items'>features</a> · "
-            f"<a href='{html.escape(collection)}/viewer'>map</a> · "
-            f"<a href='{html.escape(collection)}'>about</a></td></tr>"
-        )
-    body = "".join(lines) or "<tr><td colspan=5>Nothing is published yet.</td></tr>"
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>geo_etl</title><style>"
-        "body{font:16px system-ui,sans-serif;margin:2.5rem auto;max-width:64rem;padding:0 1rem}"
-        "table{border-collapse:collapse;width:100%}"
-        "th,td{text-align:left;padding:.45rem .8rem .45rem 0;border-bottom:1px solid #ddd}"
-        ".n{text-align:right}</style><h1>geo_etl</h1>"
-        f"<p>{len(rows)} published datasets. Services: "
-        f"<a href='{root}/features/'>OGC API Features</a>.</p>"
-        "<table><tr><th>Dataset</th><th class=n>Features</th><th>Published</th><th>Source</th>"
-        f"<th>Links</th></tr>{body}</table></html>"
-    )
+_use_own_map_page()
+_read_around_the_world()
+app = Site(start, {"/features": FreshCatalog(tipg.app), "/tiles": titiler.app})

@@ -11,7 +11,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from geo_etl.errors import StackError
+from geo_etl.ingest.tables import check_tables
 
 LOADS_SCHEMA = "geo_loads"
 QUARANTINE_SCHEMA = "geo_quarantine"
@@ -145,17 +145,7 @@ def check(connection: sa.Connection) -> None:
     Raises:
         StackError: says what is missing and how to begin anew.
     """
-    inspector = sa.inspect(connection)
-    for table in metadata.sorted_tables:
-        if not inspector.has_table(table.name, schema=table.schema):
-            continue
-        have = {column["name"] for column in inspector.get_columns(table.name, table.schema)}
-        if missing := [column.name for column in table.columns if column.name not in have]:
-            raise StackError(
-                f"table {table.schema}.{table.name}",
-                f"it was made by an older geo_etl and lacks {', '.join(missing)}",
-                "Run 'geo-etl reset --yes' and ingest again: sources in bronze are still there.",
-            )
+    check_tables(connection, metadata)
 
 
 def create(connection: sa.Connection) -> None:

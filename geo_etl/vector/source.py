@@ -57,14 +57,6 @@ def supported_extensions() -> list[str]:
     return [extension for format_ in FORMATS for extension in format_.extensions]
 
 
-def is_vector_source(path: str) -> bool:
-    """Whether a blob's name says that it is a vector source."""
-    name = PurePosixPath(path).name
-    return not name.startswith((".", "_")) and name.lower().endswith(
-        tuple(f".{extension}" for extension in supported_extensions())
-    )
-
-
 def format_of(name: str, extension: str | None = None) -> Format:
     """The format that a blob's name (or the spec's `file_extension`) promises.
 

@@ -10,6 +10,7 @@ from geo_etl.vector.versions import Piece, Target, Version, current_version, pie
 
 ADDING = ("append", "upsert")
 """Load methods that keep the features that are there."""
+RESERVED = (Target("geo", "tiles"),)
 
 
 def check_target(
@@ -24,6 +25,12 @@ def check_target(
         PublishError: names the owner and the ways out.
     """
     current = current_version(connection, target)
+    if target in RESERVED:
+        raise PublishError(
+            f"table {target}",
+            "geo_etl itself has the tiles of large rasters there",
+            "Set table_name in the spec to another.",
+        )
     if current is None:
         _check_foreign(connection, target)
         return None

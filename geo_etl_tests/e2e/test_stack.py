@@ -77,7 +77,7 @@ def test_up_and_down_and_up_again_keep_the_data(own: OwnStack, tmp_path: Path) -
     assert own("health").code == 1
     assert "Start it with 'geo-etl up'" in own("jobs").err
     assert own("up").code == 0
-    assert own("health", "--json").json["schemas"]["found"] == "1 published tables"
+    assert own("health", "--json").json["schemas"]["found"] == "1 published tables, 0 raster layers"
 
 
 def test_a_taken_port_is_replaced_and_said(own: OwnStack) -> None:
@@ -123,6 +123,7 @@ def test_a_killed_server_starts_again_in_spite_of_its_pid_file(own: OwnStack) ->
     health = own("health", "--json").json
     assert health["database"]["ok"]
     assert health["features"]["found"] == "HTTP 200"
+    assert health["tiles"]["found"] == "HTTP 200"
 
 
 def test_down_stops_what_was_started(own: OwnStack) -> None:

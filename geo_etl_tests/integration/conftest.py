@@ -1,6 +1,8 @@
-"""Fixtures: a real Azure blob service for each pytest process."""
+"""Fixtures: a real Azure blob service for each pytest process; the arrival sensor."""
 
+import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -24,3 +26,15 @@ def azure(azurite: str, monkeypatch: pytest.MonkeyPatch) -> AzureBlobs:
     """Storage in Azurite, with credentials from the environment."""
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite)
     return AzureBlobs(ACCOUNT)
+
+
+@pytest.fixture
+def ticks(stack: Any, unique: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The arrival sensor on a container of the test's own: see `Ticks`."""
+    from geo_etl_tests.integration.ticks import Ticks
+
+    monkeypatch.setattr(stack, "sensor_settle_seconds", 0.0)
+    ticks = Ticks(stack, unique)
+    yield ticks
+    ticks.instance.dispose()
+    shutil.rmtree(ticks.folder)

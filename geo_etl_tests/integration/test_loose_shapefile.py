@@ -10,7 +10,7 @@ import shapely
 import sqlalchemy as sa
 
 from geo_etl.errors import SourceError, StorageError
-from geo_etl.jobs.launch import find_source
+from geo_etl.jobs.delivery import deliver, locate
 from geo_etl.resources.azure_blobs import AzureBlobs
 from geo_etl.resources.blobs import BlobStorage
 from geo_etl.resources.local_blobs import LocalBlobs
@@ -154,7 +154,7 @@ def deliver_here(
     """Find a source as the command does; bronze afterwards."""
 
     def find(path: Path) -> dict[str, bytes]:
-        find_source(storage, str(path), unique, None, said.append)
+        deliver(storage, locate(storage, str(path), unique, None), said.append)
         pages = storage.pages(unique)
         return {b.ref.path: storage.read(b.ref) for page in pages for b in page}
 

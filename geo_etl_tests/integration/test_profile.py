@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import LineString, MultiPoint, MultiPolygon, Point, box
 
+from geo_etl.catalog.lineage import bbox_geometry
 from geo_etl.catalog.validate import validate
 from geo_etl.catalog.vectors import (
     Period,
     TableFacts,
-    bbox_geometry,
     vector_collection,
     vector_item,
 )

@@ -3,72 +3,22 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import DagsterInstance, RunRequest, SensorResult, SkipReason, build_sensor_context
+from dagster import DagsterInstance, SkipReason, build_sensor_context
 
 from geo_etl.partitions import vector_sources
 from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.blobs import Blob
 from geo_etl.resources.postgis import PostGISResource
-from geo_etl.sensors.arrivals import Cursor, Due, advance, bronze_arrivals, list_fresh
+from geo_etl.sensors.arrivals import bronze_arrivals
+from geo_etl.sensors.cursor import Cursor, Due, advance, list_fresh
 from geo_etl.spec import SourceRef
+from geo_etl_tests.integration.ticks import Ticks
 from geo_etl_tests.made import squares, write
-
-
-class Ticks:
-    """A container of its own, and the sensor on it: `tick()` gives the sources it asks for."""
-
-    def __init__(self, stack: Any, container: str) -> None:
-        self.folder = stack.home / "blobs" / container
-        self.folder.mkdir()
-        self.container = container
-        self.instance = DagsterInstance.ephemeral()
-        self.cursor: str | None = None
-        self.blobs = BlobStorageResource(url=stack.storage_url, bronze_container=container)
-
-    def tick(self) -> list[str]:
-        context = build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursor,
-            resources={"blobs": self.blobs, "postgis": PostGISResource()},
-        )
-        result = bronze_arrivals(context)
-        if isinstance(result, SkipReason):
-            self.cursor = context.cursor
-            return []
-        assert isinstance(result, SensorResult)
-        self.cursor = result.cursor
-        self.requests: list[RunRequest] = list(result.run_requests or [])
-        keys = [str(request.partition_key) for request in self.requests]
-        registered = result.dynamic_partitions_requests[0].partition_keys
-        assert registered == keys
-        self.instance.add_dynamic_partitions(str(vector_sources.name), keys)  # as the daemon does
-        return [key.removeprefix(f"{self.container}/") for key in keys]
-
-    def put(self, name: str, count: int = 2) -> Path:
-        path = self.folder / name
-        if path.suffix == ".shp":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return write(path, squares(count))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name("partial.tmp.gpkg")
-        write(partial, squares(count))
-        shutil.move(partial, path)
-        return path
-
-
-@pytest.fixture
-def ticks(stack: Any, unique: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticks]:
-    monkeypatch.setattr(stack, "sensor_settle_seconds", 0.0)
-    ticks = Ticks(stack, unique)
-    yield ticks
-    ticks.instance.dispose()
-    shutil.rmtree(ticks.folder)
 
 
 def test_a_new_blob_starts_one_run(ticks: Ticks) -> None:
@@ -78,8 +28,8 @@ def test_a_new_blob_starts_one_run(ticks: Ticks) -> None:
     assert ticks.tick() == []
 
 
-def test_files_that_are_no_vector_source_start_nothing(ticks: Ticks) -> None:
-    for name in ("readme.txt", ".hidden.gpkg", "a.tif", "_ingest.yaml"):
+def test_files_that_are_no_source_start_nothing(ticks: Ticks) -> None:
+    for name in ("readme.txt", ".hidden.gpkg", "_a.tif", "a.tif.ovr", "a.vrt", "_ingest.yaml"):
         (ticks.folder / name).write_text("{}")
 
     assert ticks.tick() == []

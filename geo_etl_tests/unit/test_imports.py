@@ -177,7 +177,7 @@ def sql_texts(tree: ast.Module) -> list[str]:
 
 def test_sql_stands_only_where_the_database_is_spoken_to() -> None:
     places = {path.split("/")[0] for path, tree in trees().items() if sql_texts(tree)}
-    assert places == {"vector", "resources", "stack"}
+    assert places == {"vector", "raster", "resources", "stack"}
 
 
 # Connections

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 from shapely.geometry import MultiPolygon, Point, box
 
+from geo_etl.report.documents import StacReference
 from geo_etl.report.markdown import summary_markdown
 from geo_etl.report.page import quality_page
 from geo_etl.report.picture import QUARANTINED, REPAIRED, Marked, map_picture
 from geo_etl.report.quality import QualityReport, light
-from geo_etl.report.result import StacReference, Summary, VectorResult
+from geo_etl.report.result import Summary, VectorResult
 from geo_etl.report.scoring import Delivery, MeasuredTable, is_invented, quality_report
 from geo_etl.vector.attributes import Column
 from geo_etl.vector.profile import Change, Example, Findings, Reason, TableProfile

@@ -7,7 +7,8 @@ import jsonschema
 import pytest
 
 from geo_etl.errors import SourceError
-from geo_etl.report.result import FailedResult, VectorResult, result_schema
+from geo_etl.report.documents import FailedResult
+from geo_etl.report.result import VectorResult, result_schema
 from geo_etl_tests.conftest import PROJECT
 
 PUBLISHED = PROJECT / "docs" / "vector-result.schema.json"

@@ -18,7 +18,6 @@ from geo_etl.vector.formats.layer import FID, GEOMETRY, Layer
 from geo_etl.vector.source import (
     format_of,
     harmless,
-    is_vector_source,
     open_layer,
     supported_extensions,
 )
@@ -123,25 +122,6 @@ def test_unknown_extension_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(SourceError, match="no vector format") as caught:
         format_of(name)
     assert all(extension in caught.value.remedy for extension in supported_extensions())
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("roads.gpkg", True),
-        ("a/b/roads.GeoJSON", True),
-        ("_archive/roads.zip", True),
-        ("roads.gpkg.ingest.yaml", False),
-        ("roads.gpkg-wal", False),
-        ("a/.roads.gpkg", False),
-        ("a/_roads.gpkg", False),
-        ("roads.tif", False),
-        ("gpkg", False),
-        ("roads.gpkg/readme.txt", False),
-    ],
-)
-def test_vector_sources_are_known_by_name(path: str, expected: bool) -> None:
-    assert is_vector_source(path) is expected
 
 
 # Content

@@ -11,15 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import MultiPoint, Point, box, shape
 
+from geo_etl.catalog.lineage import bbox_geometry
 from geo_etl.catalog.validate import validate
-from geo_etl.catalog.vectors import (
-    Period,
-    TableFacts,
-    bbox_geometry,
-    vector_collection,
-    vector_item,
-)
+from geo_etl.catalog.vectors import Period, TableFacts, vector_collection, vector_item
 from geo_etl.errors import CatalogueError
+from geo_etl.spec import Metadata
 
 CONTENT = b"delivered"
 FACTS = TableFacts(
@@ -188,6 +184,12 @@ def test_without_a_period_the_time_is_the_sources() -> None:
     properties = item()["properties"]
     assert properties["datetime"] == "2020-02-03T04:05:06Z"
     assert "modification time" in properties["geo_etl:datetime_from"]
+
+
+def test_a_time_of_the_spec_is_told_in_utc() -> None:
+    document = item(about=Metadata(datetime=datetime.fromisoformat("2020-06-01T02:00:00+02:00")))
+    assert document["properties"]["datetime"] == "2020-06-01T00:00:00Z"
+    validate(document)
 
 
 def test_a_period_gives_start_and_end_and_names_its_column() -> None:

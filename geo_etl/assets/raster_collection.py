@@ -1,0 +1,320 @@
+"""The asset of collections of rasters: plan → tasks of some members each → publish → verify.
+
+A member that is published as it is now is not made again. All that changed becomes visible in one
+transaction: new and changed members, those that are gone, the collection's extent and mosaic.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dagster import (
+    AssetCheckResult,
+    Config,
+    DynamicOut,
+    DynamicOutput,
+    OpExecutionContext,
+    Out,
+    Output,
+    config_mapping,
+    graph_asset,
+    op,
+)
+from pydantic import Field
+
+from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
+from geo_etl.assets.liveness import HOST, HOST_TAG
+from geo_etl.assets.raster import LAYER_TAG
+from geo_etl.assets.raster_checks import (
+    CATALOGUED,
+    COLLECTION,
+    CONSERVED,
+    PROVEN,
+    SERVED,
+    catalogued,
+    check_specs,
+    conserved,
+    proven,
+    served,
+)
+from geo_etl.assets.raster_gathering import (
+    catalogued_members,
+    check_outcomes,
+    collection_place,
+    plan_collection_run,
+    prepare_collection,
+    stored_members,
+    write_collection_report,
+)
+from geo_etl.assets.raster_layer import catalogued_collection, probe_layer
+from geo_etl.assets.raster_members import Outcome, make_members, numbered
+from geo_etl.assets.raster_metadata import collection_metadata
+from geo_etl.assets.vector import JOB_ID_TAG, RETRY_ALL_STEPS
+from geo_etl.errors import SpecError
+from geo_etl.ingest.clock import Clock, Span
+from geo_etl.partitions import raster_collections
+from geo_etl.raster.collection import Batch, CollectionManifest
+from geo_etl.raster.layers import Version
+from geo_etl.report.collection_outcome import collection_result
+from geo_etl.report.raster_outcome import Course
+from geo_etl.report.raster_result import CollectionResult
+from geo_etl.resources.blob_storage import BlobStorageResource
+from geo_etl.resources.postgis import PostGISResource
+from geo_etl.resources.rasters import Rasters
+from geo_etl.resources.serving import ServingResource
+from geo_etl.settings import get_settings
+from geo_etl.spec import CollectionRef, task_id
+
+
+class CollectionConfig(Config):
+    """Settings of one run, on top of what the folder's and the members' files say."""
+
+    spec: dict[str, Any] = Field({}, description="Overrides of the spec, for every member")
+    force: bool = Field(False, description="Make every member again")
+
+
+@dataclass(frozen=True)
+class CollectionDone:
+    """What the plan hands on for a job that is done already: its stored result."""
+
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CollectionPlan:
+    """What the plan hands on.
+
+    Attributes:
+        overrides: of the run.
+    """
+
+    manifest: CollectionManifest
+    overrides: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What one task did."""
+
+    index: int
+    outcomes: tuple[Outcome, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class PublishedCollection:
+    """What the publish made visible."""
+
+    version: Version
+    outcomes: tuple[Outcome, ...]
+    versions: dict[str, Version]
+    warnings: tuple[str, ...]
+    tasks: tuple[Span, ...]
+    span: Span
+
+
+@op(
+    out={"planned": Out(), "batches": DynamicOut(Batch)},
+    retry_policy=TRANSIENT_RETRIES,
+    description="List the members, see which are new, changed or gone.",
+)
+def plan_collection(
+    context: OpExecutionContext,
+    config: CollectionConfig,
+    blobs: BlobStorageResource,
+    postgis: PostGISResource,
+) -> Iterator[Output[CollectionPlan | CollectionDone] | DynamicOutput[Batch]]:
+    with op_faults():
+        planned = _plan(context, config, blobs, postgis)
+    yield Output(planned, "planned")
+    if isinstance(planned, CollectionDone):
+        return
+    for batch in planned.manifest.batches:
+        key = task_id(planned.manifest.job_id, COLLECTION, "convert", batch.index)
+        yield DynamicOutput(batch, mapping_key=key, output_name="batches")
+
+
+def _plan(
+    context: OpExecutionContext,
+    config: CollectionConfig,
+    blobs: BlobStorageResource,
+    postgis: PostGISResource,
+) -> CollectionPlan | CollectionDone:
+    if not context.has_partition_key:
+        raise SpecError(
+            "run of raster_collection",
+            "it names no folder",
+            "Choose a partition (container/folder), or use 'geo-etl ingest'.",
+        )
+    context.instance.add_run_tags(context.run_id, {HOST_TAG: HOST, **RETRY_ALL_STEPS})
+    ref, overrides = CollectionRef.parse(context.partition_key), dict(config.spec)
+    # A run that was started with a tag alone may name a folder that nobody registered yet.
+    context.instance.add_dynamic_partitions(str(raster_collections.name), [str(ref)])
+    manifest = plan_collection_run(ref, overrides, blobs, postgis, force=config.force)
+    context.instance.add_run_tags(
+        context.run_id, {JOB_ID_TAG: manifest.job_id, LAYER_TAG: manifest.collection_id}
+    )
+    if not config.force:
+        result = Rasters(postgis.engine).done(manifest.job_id, blobs.storage)
+        if result is not None and not manifest.batches:
+            context.log.info(f"{ref}: job {manifest.job_id[:8]} is done already; nothing to run.")
+            return CollectionDone(result)
+    blobs.storage.create_container(blobs.silver_container)
+    return CollectionPlan(manifest, overrides)
+
+
+@op(
+    out=Out(BatchReport),
+    retry_policy=TRANSIENT_RETRIES,
+    description="Make and prove the COGs of some members, each exactly once.",
+)
+def convert_members(
+    planned: CollectionPlan,
+    batch: Batch,
+    blobs: BlobStorageResource,
+    postgis: PostGISResource,
+    serving: ServingResource,
+) -> Output[BatchReport]:
+    clock = Clock()
+    with op_faults():
+        outcomes = make_members(
+            planned.manifest, batch.members, planned.overrides, blobs, postgis, serving
+        )
+    report = BatchReport(batch.index, tuple(outcomes), clock.span())
+    bad = sum(one.status == "bad" for one in outcomes)
+    return Output(
+        report,
+        metadata={
+            "task_id": task_id(planned.manifest.job_id, COLLECTION, "convert", batch.index),
+            "members": len(batch.members),
+            "converted": sum(one.status == "converted" for one in outcomes),
+            "bad": bad,
+            "seconds": round(report.span.seconds, 3),
+        },
+    )
+
+
+@op(
+    out=Out(),
+    retry_policy=TRANSIENT_RETRIES,
+    description="Account for every member, then let readers see what changed, at once.",
+)
+def publish_collection(
+    planned: Any,
+    tasks: list[BatchReport],
+    blobs: BlobStorageResource,
+    postgis: PostGISResource,
+    serving: ServingResource,
+) -> PublishedCollection | None:
+    if isinstance(planned, CollectionDone):
+        return None
+    with op_faults():
+        clock, rasters, manifest = Clock(), Rasters(postgis.engine), planned.manifest
+        outcomes = [one for task in tasks for one in task.outcomes]
+        check_outcomes(manifest, [task.index for task in tasks], outcomes, blobs, postgis)
+        candidates, removed, warnings = prepare_collection(
+            manifest, outcomes, blobs, postgis, serving
+        )
+        keep = get_settings().versions_kept
+        *members, version = rasters.publish(candidates, keep, removed)
+        rasters.remove_discarded(blobs.storage)
+    return PublishedCollection(
+        version,
+        tuple(replace(one, candidate=None) for one in outcomes),
+        {one.source: one for one in members},
+        tuple(warnings),
+        tuple(task.span for task in tasks),
+        clock.span(),
+    )
+
+
+@op(
+    out={"result": Out(dict), PROVEN: Out(), CONSERVED: Out(), CATALOGUED: Out(), SERVED: Out()},
+    retry_policy=TRANSIENT_RETRIES,
+    description="Show that every member is proven, catalogued and served.",
+)
+def verify_collection(
+    planned: Any,
+    published: PublishedCollection | None,
+    blobs: BlobStorageResource,
+    postgis: PostGISResource,
+    serving: ServingResource,
+) -> Iterator[Output[Any] | AssetCheckResult]:
+    with op_faults():
+        rasters = Rasters(postgis.engine)
+        summary = None
+        if published is None:
+            result = CollectionResult.model_validate(planned.result)
+        else:
+            result, summary = _finish(planned, published, Clock(), blobs, postgis, serving)
+        shown = rasters.named(result.layer)
+        expected, items = catalogued_members(shown, postgis)
+        collection = catalogued_collection(shown, postgis)
+        probes = probe_layer(shown, items, serving)
+    yield proven(result, COLLECTION)
+    yield conserved(result, COLLECTION)
+    yield catalogued(result, expected, items, collection, COLLECTION)
+    yield served(result, probes, COLLECTION)
+    yield Output(
+        result.model_dump(mode="json"), "result", metadata=collection_metadata(result, summary)
+    )
+
+
+def _finish(
+    planned: CollectionPlan,
+    published: PublishedCollection,
+    clock: Clock,
+    blobs: BlobStorageResource,
+    postgis: PostGISResource,
+    serving: ServingResource,
+) -> tuple[CollectionResult, str]:
+    """Store what is said of the members that were published, and of the collection."""
+    manifest, version, rasters = planned.manifest, published.version, Rasters(postgis.engine)
+    for outcome in published.outcomes:
+        member = published.versions.get(str(outcome.member.source))
+        if outcome.result is not None and member is not None:
+            document = numbered(outcome, member.number).model_dump(mode="json")
+            rasters.store_result(member, document)
+    _, items = catalogued_members(version, postgis)
+    result = collection_result(
+        manifest.job_id,
+        str(manifest.ref),
+        stored_members(manifest, published.outcomes, published.versions, postgis),
+        collection_place(version, items, blobs, serving),
+        Course(manifest.span, published.tasks, published.span, clock.span()),
+        version.number,
+        [*manifest.warnings, *published.warnings],
+    )
+    summary = write_collection_report(result, version, blobs)
+    rasters.store_result(version, result.model_dump(mode="json"))
+    return result, summary
+
+
+@config_mapping
+def _plan_config(config: CollectionConfig) -> dict[str, Any]:
+    return {"plan": {"config": {"spec": config.spec, "force": config.force}}}
+
+
+@graph_asset(
+    name=COLLECTION,
+    partitions_def=raster_collections,
+    config=_plan_config,
+    group_name="raster",
+    kinds={"gdal", "stac"},
+    description="A folder of rasters as one collection of proven COGs with a mosaic, catalogued.",
+    check_specs=check_specs(COLLECTION),
+)
+def raster_collection() -> Any:
+    planned, batches = plan_collection.alias("plan")()
+    tasks = batches.map(lambda batch: convert_members.alias("convert")(planned, batch))
+    published = publish_collection.alias("publish")(planned, tasks.collect())
+    result, is_proven, is_conserved, is_catalogued, is_served = verify_collection.alias("verify")(
+        planned, published
+    )
+    return {
+        "result": result,
+        f"{COLLECTION}_{PROVEN}": is_proven,
+        f"{COLLECTION}_{CONSERVED}": is_conserved,
+        f"{COLLECTION}_{CATALOGUED}": is_catalogued,
+        f"{COLLECTION}_{SERVED}": is_served,
+    }

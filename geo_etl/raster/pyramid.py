@@ -1,0 +1,95 @@
+"""Pixels ready to be compressed: in a file of our own, uncompressed, in blocks, with overviews.
+
+GDAL's COG driver would make overviews itself: it would decode the source once for them and once more
+for the full resolution, and compress and decode them on the way. What it makes of overviews that
+are there already is the same, bit for bit.
+"""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import rasterio
+from rasterio.enums import Resampling
+
+from geo_etl.raster.facts import RasterFacts, Window
+from geo_etl.raster.gdal import CONFIGURATION, environment
+from geo_etl.raster.manifest import Profile
+from geo_etl.raster.tiling import itemsize
+from geo_etl.raster.windows import parts
+from rasterio.windows import Window as RasterioWindow
+
+BLOCK = 512
+PART_BYTES = 24_000_000
+"""Of one reading of one thread."""
+
+
+def with_overviews(
+    pixels: Path | str, profile: Profile, facts: RasterFacts, levels: int, scratch: Path
+) -> Path:
+    """A file with the same pixels and validity, and with overviews; nothing else is kept.
+
+    Args:
+        pixels: a file of geo_etl's own gets its overviews in place; of any other dataset, given by
+            name, an uncompressed copy is made.
+        levels: how many halvings.
+        scratch: where the copy is to be.
+    """
+    with environment(), rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
+        if isinstance(pixels, str):
+            _copy(pixels, profile, facts, scratch)
+            pixels = scratch
+        with rasterio.open(pixels, "r+") as dataset:
+            factors = [2**level for level in range(1, levels + 1)]
+            dataset.build_overviews(factors, Resampling[profile.overview_resampling])
+    return pixels
+
+
+def _copy(source: str, profile: Profile, facts: RasterFacts, target: Path) -> None:
+    # Other formats than GeoTIFF do not get faster with a second handle.
+    threads = 2 if facts.driver == "GTiff" else 1
+    lock = threading.Lock()
+    with rasterio.open(source) as first:
+        depth = first.count * itemsize(first.dtypes[0])
+        windows = list(parts(first.width, first.height, depth, PART_BYTES))
+        target_options = {
+            "width": first.width,
+            "height": first.height,
+            "count": first.count,
+            "dtype": first.dtypes[0],
+            "nodata": first.nodata if profile.validity == "nodata" else None,
+        }
+        colors = first.colorinterp
+    share = -(-len(windows) // threads)
+
+    def run(out: rasterio.io.DatasetWriter, mine: list[Window]) -> None:
+        with rasterio.Env(**CONFIGURATION), rasterio.open(source) as dataset:
+            for window in mine:
+                place = RasterioWindow(window.col, window.row, window.width, window.height)
+                read = dataset.read(window=place)
+                mask = dataset.read_masks(1, window=place) if profile.validity == "mask" else None
+                with lock:
+                    out.write(read, window=place)
+                    if mask is not None:
+                        out.write_mask(mask, window=place)
+
+    with (
+        rasterio.open(
+            target,
+            "w",
+            driver="GTiff",
+            tiled=True,
+            blockxsize=BLOCK,
+            blockysize=BLOCK,
+            interleave="band",
+            bigtiff="IF_SAFER",
+            **target_options,
+        ) as out,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        if profile.validity == "alpha":
+            out.colorinterp = colors
+        # Each thread has a part of the raster that hangs together: no strip is decoded twice.
+        halves = [windows[start : start + share] for start in range(0, len(windows), share)]
+        for done in [pool.submit(run, out, half) for half in halves]:
+            done.result()

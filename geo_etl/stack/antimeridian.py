@@ -1,0 +1,93 @@
+"""Tiles of rasters whose grid runs past the edge of the world: past 180° or beyond -180°.
+
+A grid has to go on there, or the raster would be cut. titiler's reader looks for the other side of
+the antimeridian where the grid does not have it: 182° is -178° on the map. These readers look one
+world further too; titiler takes them in place of its own.
+"""
+
+import math
+from typing import Any
+
+import attr
+import numpy as np
+from affine import Affine
+from rasterio.crs import CRS
+from rio_tiler.io import Reader
+from rio_tiler.models import ImageData
+from titiler.pgstac.reader import PgSTACReader, SimpleSTACReader
+
+MERCATOR = CRS.from_epsg(3857)
+MERCATOR_WORLD = 2 * math.pi * 6_378_137.0
+"""Metres around the equator, of the sphere that EPSG:3857 takes (EPSG guidance note 7-2)."""
+
+
+def _world(crs: CRS) -> float | None:
+    """How far it is once around, in units of the CRS; None where x is no longitude."""
+    if crs.is_geographic:
+        return float(2 * math.pi / crs.units_factor[1])
+    return MERCATOR_WORLD if crs == MERCATOR else None
+
+
+@attr.s
+class AroundReader(Reader):
+    """Reads a part from every place in which it lies on the map."""
+
+    @property
+    def shifts(self) -> list[float]:
+        """What to add to x of the grid so that some of it lies on the map; 0 for most rasters."""
+        world = _world(self.crs)
+        if world is None:
+            return [0.0]
+        west, _, east, _ = self.bounds
+        # A millionth: grids of the whole world often end a rounding error past it.
+        edge = world / 2 * (1 + 1e-6)
+        return [0.0] + [-world] * (east > edge) + [world] * (west < -edge)
+
+    def tile_exists(self, tile_x: int, tile_y: int, tile_z: int) -> bool:
+        """Whether a tile meets the bounds; of a raster past the edge, it may be anywhere."""
+        return len(self.shifts) > 1 or bool(super().tile_exists(tile_x, tile_y, tile_z))
+
+    def part(self, *args: Any, **options: Any) -> ImageData:
+        """As rio-tiler's, with what lies one world further where nothing else is."""
+        shifts = self.shifts
+        if len(shifts) == 1:
+            return super().part(*args, **options)
+        assert self.dataset is not None
+        vrt_options, images = options.pop("vrt_options", None) or {}, []
+        for shift in shifts:
+            moved = Affine.translation(shift, 0) @ self.dataset.transform
+            there = {**vrt_options, "src_transform": moved}
+            images.append(super().part(*args, vrt_options=there, **options))
+        return _merged(images)
+
+
+def _merged(images: list[ImageData]) -> ImageData:
+    first = images[0]
+    for other in images[1:]:
+        gaps = np.ma.getmaskarray(first.array) & ~np.ma.getmaskarray(other.array)
+        first.array[gaps] = other.array[gaps]
+        if first.alpha_mask is not None and other.alpha_mask is not None:
+            first.alpha_mask = np.maximum(first.alpha_mask, other.alpha_mask)
+    return first
+
+
+@attr.s
+class ItemReader(PgSTACReader):
+    """Reader of one item; its assets know what they cover."""
+
+    reader: type[Reader] = attr.ib(default=AroundReader)
+
+    def tile_exists(self, tile_x: int, tile_y: int, tile_z: int) -> bool:  # noqa: ARG002
+        """Left to the reader of the asset."""
+        return True
+
+
+@attr.s
+class MemberReader(SimpleSTACReader):
+    """Reader of one item of a search; its assets know what they cover."""
+
+    reader: type[Reader] = attr.ib(default=AroundReader)
+
+    def tile_exists(self, tile_x: int, tile_y: int, tile_z: int) -> bool:  # noqa: ARG002
+        """Left to the reader of the asset."""
+        return True
