@@ -58,7 +58,8 @@ def inside_and_outside(grid: Grid, valid: Polygon | None = None) -> tuple[Floats
     degrees[:, 0] = (degrees[:, 0] + 180) % 360 - 180
     back = np.stack(to_degrees.transform(*degrees.T, direction="INVERSE"), axis=1)
     if CRS.from_user_input(grid.crs).is_geographic:
-        degrees = np.where(np.abs(points[:, 1:]) <= 90, degrees, np.nan)
+        # On a pole itself there is no longitude.
+        degrees = np.where(np.abs(points[:, 1:]) < 89.999, degrees, np.nan)
     else:
         # Outside its domain a projection gives the same place a second time.
         outside &= np.hypot(*(back - points).T) < pixel

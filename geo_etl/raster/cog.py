@@ -16,14 +16,13 @@ from geo_etl.raster.facts import Band, Grid, RasterFacts
 from geo_etl.raster.gdal import environment
 from geo_etl.raster.manifest import Profile
 from geo_etl.raster.profiles import significant_bits
+from geo_etl.raster.pyramid import overview_documents, with_overviews
 from geo_etl.raster.rendering import look_in, render
 from geo_etl.raster.view import GDAL_TYPES
 
 PREDICTORS = {1: "NO", 2: "STANDARD", 3: "FLOATING_POINT"}
 STRIP_HEIGHT = 512
 """Levels of more rows are to be tiled."""
-OVERVIEW_NAMES = {"cubic_spline": "CUBICSPLINE"}
-"""Where the COG driver's name of a resampling is not ours in capitals."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,18 @@ def write_cog(
         shown = target.with_suffix(".shown.tif")
         render(reference, profile, facts, shown)
         content = Content(shown, tuple(range(1, profile.count + 1)))
+    levels = overview_count(grid.width, grid.height)
+    pixels, copy = content, target.with_suffix(".pixels.tif")
+    if levels:
+        ready = with_overviews(content.dataset, profile, facts, levels, copy)
+        pixels = Content(ready, content.bands)
     described = target.with_suffix(".vrt")
-    described.write_text(description(content, grid, profile, facts), encoding="utf-8")
+    described.write_text(description(pixels, grid, profile, facts), encoding="utf-8")
     options = creation_options(profile, facts, grid)
     with environment(), rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
         rasterio.shutil.copy(described, target, driver="COG", **options)
     described.unlink()
+    copy.unlink(missing_ok=True)
     return content
 
 
@@ -78,16 +83,11 @@ def creation_options(profile: Profile, facts: RasterFacts, grid: Grid) -> dict[s
     options: dict[str, str | int] = {
         "COMPRESS": profile.compress,
         "BLOCKSIZE": blocksize_for(profile.blocksize, grid.width, grid.height),
-        "OVERVIEWS": "IGNORE_EXISTING" if levels else "NONE",
-        "OVERVIEW_RESAMPLING": OVERVIEW_NAMES.get(
-            profile.overview_resampling, profile.overview_resampling.upper()
-        ),
+        "OVERVIEWS": "FORCE_USE_EXISTING" if levels else "NONE",
         "NUM_THREADS": "ALL_CPUS",
         "BIGTIFF": "IF_SAFER",
         "STATISTICS": "NO",
     }
-    if levels:
-        options["OVERVIEW_COUNT"] = levels
     if profile.quality is not None:
         options["QUALITY"] = profile.quality
     if profile.predictor is not None:
@@ -151,7 +151,18 @@ def description(content: Content, grid: Grid, profile: Profile, facts: RasterFac
     if profile.validity == "mask":
         mask = Xml.SubElement(Xml.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
         _source(mask, content, "mask,1", size)
+    levels = overview_count(grid.width, grid.height)
+    if levels and isinstance(content.dataset, Path):
+        _overviews(root, overview_documents(content.dataset, content.bands, profile, levels))
     return Xml.tostring(root, encoding="unicode")
+
+
+def _overviews(root: Xml.Element, documents: list[str]) -> None:
+    for number, band in enumerate(root.findall("VRTRasterBand"), 1):
+        for document in documents:
+            overview = Xml.SubElement(band, "Overview")
+            Xml.SubElement(overview, "SourceFilename", relativeToVRT="0").text = document
+            Xml.SubElement(overview, "SourceBand").text = str(number)
 
 
 def _say(element: Xml.Element, band: Band, profile: Profile) -> None:

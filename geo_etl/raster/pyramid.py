@@ -1,23 +1,26 @@
 """Pixels ready to be compressed: in a file of our own, uncompressed, in blocks, with overviews.
 
-GDAL's COG driver would make overviews itself: it would decode the source once for them and once more
-for the full resolution, and compress and decode them on the way. What it makes of overviews that
-are there already is the same, bit for bit.
+GDAL's COG driver would make the overviews itself: decode the source once for them and once more for
+the full resolution, in one thread, and compress and decode them on the way. With overviews that are
+there already, it writes the same.
 """
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from xml.etree import ElementTree as Xml
 
 import rasterio
 from rasterio.enums import Resampling
+from rasterio.windows import Window as RasterioWindow
 
 from geo_etl.raster.facts import RasterFacts, Window
 from geo_etl.raster.gdal import CONFIGURATION, environment
 from geo_etl.raster.manifest import Profile
 from geo_etl.raster.tiling import itemsize
+from geo_etl.raster.view import GDAL_TYPES
 from geo_etl.raster.windows import parts
-from rasterio.windows import Window as RasterioWindow
 
 BLOCK = 512
 PART_BYTES = 24_000_000
@@ -43,6 +46,50 @@ def with_overviews(
             factors = [2**level for level in range(1, levels + 1)]
             dataset.build_overviews(factors, Resampling[profile.overview_resampling])
     return pixels
+
+
+def overview_documents(
+    pixels: Path, bands: Sequence[int], profile: Profile, levels: int
+) -> list[str]:
+    """Each overview of a file as a VRT document with some of its bands, the largest first.
+
+    A VRT shows small overviews of its source, and those with an odd number of rows or columns, not as
+    they are; as documents of their own it does.
+    """
+    with rasterio.open(pixels) as dataset:
+        width, height, dtypes = dataset.width, dataset.height, dataset.dtypes
+    documents = []
+    for level in range(levels):
+        factor = 2 ** (level + 1)
+        size = {"xSize": str(-(-width // factor)), "ySize": str(-(-height // factor))}
+        root = Xml.Element("VRTDataset", rasterXSize=size["xSize"], rasterYSize=size["ySize"])
+        for number, index in enumerate(bands, 1):
+            band = Xml.SubElement(
+                root,
+                "VRTRasterBand",
+                dataType=GDAL_TYPES[dtypes[index - 1]],
+                band=str(number),
+                blockXSize=str(BLOCK),
+                blockYSize=str(BLOCK),
+            )
+            _source(band, pixels, str(index), level, size)
+        if profile.validity == "mask":
+            mask = Xml.SubElement(
+                Xml.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte"
+            )
+            _source(mask, pixels, "mask,1", level, size)
+        documents.append(Xml.tostring(root, encoding="unicode"))
+    return documents
+
+
+def _source(band: Xml.Element, pixels: Path, index: str, level: int, size: dict[str, str]) -> None:
+    source = Xml.SubElement(band, "SimpleSource")
+    Xml.SubElement(source, "SourceFilename", relativeToVRT="0", shared="0").text = str(pixels)
+    options = Xml.SubElement(source, "OpenOptions")
+    Xml.SubElement(options, "OOI", key="OVERVIEW_LEVEL").text = str(level)
+    Xml.SubElement(source, "SourceBand").text = index
+    Xml.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0", **size})
+    Xml.SubElement(source, "DstRect", {"xOff": "0", "yOff": "0", **size})
 
 
 def _copy(source: str, profile: Profile, facts: RasterFacts, target: Path) -> None:

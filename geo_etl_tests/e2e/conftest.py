@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from geo_etl_tests.conftest import PROJECT
+from geo_etl_tests.e2e.faults import Gate, Site, own_stack
 
 COMMAND = [sys.executable, "-m", "geo_etl.cli"]
 
@@ -60,6 +61,30 @@ def geo_etl(stack: Any) -> Callable[..., Said]:
         return Said(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def site(stack: Any, tmp_path: Path) -> Iterator[Site]:
+    """The session's stack, and an end to all that a test starts on it."""
+    site = Site(stack.home, tmp_path)
+    yield site
+    site.kill_all()
+
+
+@pytest.fixture
+def gate(site: Site) -> Iterator[Gate]:
+    """A gate in the session's database."""
+    gate = Gate(site)
+    yield gate
+    site.kill_all()
+    gate.remove()
+
+
+@pytest.fixture(scope="session")
+def own_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A stack beside the session's, that may be broken."""
+    with own_stack(tmp_path_factory.mktemp("own")) as site:
+        yield site
 
 
 @pytest.fixture(scope="session")

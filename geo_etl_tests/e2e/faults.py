@@ -6,21 +6,25 @@ wants it; the test kills what it likes, then opens the gate.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import geopandas as gpd
 import numpy as np
 import psutil
 import psycopg
 import shapely
+
+from geo_etl.stack.cluster import AS_SERVICE_USER, BIN, Cluster
 
 T = TypeVar("T")
 
@@ -165,15 +169,45 @@ class Site:
         return running
 
     def ingest(self, delivery: Delivery, *, retries: bool = True, **env: str) -> Running:
+        """Start `geo-etl ingest` in chunks of `CHUNK_SIZE`: see `ingest_with`."""
+        settings = {"chunk_size": str(CHUNK_SIZE)}
+        return self.ingest_with(str(delivery.path), settings, retries=retries, **env)
+
+    def ingest_with(
+        self, what: str, settings: dict[str, str], *, retries: bool = True, **env: str
+    ) -> Running:
         """Start `geo-etl ingest`.
 
         Args:
+            settings: of the spec.
             retries: whether a step that dies is tried again in the same run.
         """
-        return self.start(
-            *("ingest", str(delivery.path), "--set", f"chunk_size={CHUNK_SIZE}", "--json"),
-            module="geo_etl.cli" if retries else "geo_etl_tests.e2e.no_retries",
-            **env,
+        given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        module = "geo_etl.cli" if retries else "geo_etl_tests.e2e.no_retries"
+        return self.start("ingest", what, *given, "--json", module=module, **env)
+
+    def runs_of(self, source: str) -> list[dict[str, Any]]:
+        """The runs of a source, the newest first."""
+        jobs = self.start("jobs", "--limit", "100", "--json").wait().document
+        return [job for job in jobs if job["source"] == source]
+
+    def up(self) -> None:
+        """`geo-etl up`; again if somebody took the port that it had just found free."""
+        for _ in range(3):
+            up = self.start("up").wait()
+            if "Address already in use" not in up.err:
+                break
+        assert up.code == 0, up.err
+
+    def stop_database_at_once(self) -> None:
+        """Stop PostgreSQL as if its machine had lost power."""
+        command = AS_SERVICE_USER if os.geteuid() == 0 else []
+        data = Cluster(self.home).data
+        subprocess.run(
+            [*command, str(BIN / "pg_ctl"), "stop", "-w", "-m", "immediate", "-D", str(data)],
+            check=True,
+            capture_output=True,
+            cwd="/",
         )
 
     def kill_all(self) -> None:
@@ -246,6 +280,21 @@ class Gate:
         else:
             self._connection.execute(_POINTS[point])  # type: ignore[arg-type]
 
+    def on(self, event: str, when: str = "true", *, at_commit: bool = False) -> None:
+        """Hold at a row of a table.
+
+        Args:
+            event: `INSERT ON schema.table`, for instance.
+            when: condition on NEW and OLD.
+            at_commit: hold not before the row is written, but when PostgreSQL works on the COMMIT.
+        """
+        kind, moment = ("CONSTRAINT TRIGGER", "AFTER") if at_commit else ("TRIGGER", "BEFORE")
+        deferred = "DEFERRABLE INITIALLY DEFERRED" if at_commit else ""
+        self._connection.execute(
+            f"CREATE {kind} hold {moment} {event} {deferred} FOR EACH ROW WHEN ({when})"
+            " EXECUTE FUNCTION faults.hold()"  # type: ignore[arg-type]
+        )
+
     def at_chunks(self, *indexes: int) -> None:
         """Hold COPY in the middle of these chunks, with rows before it stored already."""
         gids = ",".join(str(index * CHUNK_SIZE + CHUNK_SIZE // 2) for index in indexes)
@@ -312,21 +361,22 @@ def client_of(site: Site, backend: int) -> psutil.Process:
     raise AssertionError(f"nobody is at port {port}")
 
 
-class Reader:
-    """Reads a table without pause and keeps every distinct thing it saw, in order."""
+class Poller:
+    """Looks at something in the database without pause; keeps all that it saw, in order."""
 
-    def __init__(self, site: Site, table: str) -> None:
-        self.seen: list[tuple[Any, ...] | None] = []
+    def __init__(self, site: Site) -> None:
+        self.seen: list[Any] = []
         self.problem: Exception | None = None
         self._site = site
-        self._query = (
-            f"SELECT count(*), count(DISTINCT gid), min(version), max(version) FROM {table}"
-        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._reads = 0
 
-    def __enter__(self) -> "Reader":
+    def look(self, connection: psycopg.Connection[Any]) -> Any:
+        """What is to be seen now."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -344,15 +394,53 @@ class Reader:
         try:
             with self._site.connect() as connection:
                 while not self._stop.is_set():
-                    self._read(connection)
+                    seen = self.look(connection)
+                    if not self.seen or self.seen[-1] != seen:
+                        self.seen.append(seen)
+                    self._reads += 1
         except Exception as error:  # noqa: BLE001
             self.problem = error
 
-    def _read(self, connection: psycopg.Connection[Any]) -> None:
+
+class Reader(Poller):
+    """Reads a table."""
+
+    def __init__(self, site: Site, table: str) -> None:
+        super().__init__(site)
+        self._query = (
+            f"SELECT count(*), count(DISTINCT gid), min(version), max(version) FROM {table}"
+        )
+
+    def look(self, connection: psycopg.Connection[Any]) -> tuple[Any, ...] | None:
+        """Rows, distinct ids, versions; None while there is no table."""
         try:
-            row = connection.execute(self._query).fetchone()  # type: ignore[arg-type]
+            return connection.execute(self._query).fetchone()  # type: ignore[arg-type]
         except psycopg.errors.UndefinedTable:
-            row = None
-        if not self.seen or self.seen[-1] != row:
-            self.seen.append(row)
-        self._reads += 1
+            return None
+
+
+@contextmanager
+def own_stack(logs: Path) -> Iterator[Site]:
+    """A stack that may be broken."""
+    home = Path(tempfile.mkdtemp(prefix="geo_etl-faults-", dir="/var/tmp"))
+    home.chmod(0o755)
+    site = Site(home, logs)
+    try:
+        site.up()
+        assert Cluster(home).data.is_relative_to(home)
+        yield site
+    finally:
+        site.kill_all()
+        site.start("down").wait()
+        shutil.rmtree(home)
+
+
+def clean_up() -> None:
+    """The job `cleanup`, for which nothing is too young."""
+    from geo_etl.definitions import build_definitions
+    from geo_etl.stack.dagster_instance import open_instance
+
+    job = build_definitions().resolve_job_def("cleanup")
+    with open_instance() as instance:
+        config = {"remove_leftovers": {"config": {"older_than_hours": 0}}}
+        assert job.execute_in_process(run_config={"ops": config}, instance=instance).success

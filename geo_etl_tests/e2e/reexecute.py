@@ -25,7 +25,7 @@ if __name__ == "__main__":
             else ReexecutionOptions(run_id)
         )
         with execute_job(
-            repository.get_reconstructable_job("ingest_vector"),
+            repository.get_reconstructable_job(run.job_name),
             instance,
             tags={"dagster/partition": run.tags["dagster/partition"]},
             reexecution_options=options,

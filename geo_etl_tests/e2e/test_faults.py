@@ -4,19 +4,14 @@ After a fault the next ingest of the same source ends complete, and readers have
 a whole version of the table.
 """
 
-import os
 import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from geo_etl.stack.cluster import AS_SERVICE_USER, BIN, Cluster
 from geo_etl_tests.e2e.faults import (
     CHUNK_SIZE,
     CHUNKS,
@@ -26,6 +21,7 @@ from geo_etl_tests.e2e.faults import (
     Reader,
     Running,
     Site,
+    clean_up,
     client_of,
     deliver,
     gone,
@@ -34,22 +30,6 @@ from geo_etl_tests.e2e.faults import (
 
 A, B = 4100, 5700
 """Features of the first delivery and of the one that replaces it: 3 and 4 chunks."""
-
-
-@pytest.fixture
-def site(stack: Any, tmp_path: Path) -> Iterator[Site]:
-    """The session's stack, and an end to all that a test starts on it."""
-    site = Site(stack.home, tmp_path)
-    yield site
-    site.kill_all()
-
-
-@pytest.fixture
-def gate(site: Site) -> Iterator[Gate]:
-    gate = Gate(site)
-    yield gate
-    site.kill_all()
-    gate.remove()
 
 
 @pytest.fixture
@@ -143,12 +123,6 @@ def stored_result(site: Site, table: str) -> Any:
     return site.one(
         "SELECT result FROM geo_etl.publication WHERE table_name = %s AND current", table
     )
-
-
-def runs_of(site: Site, delivery: Delivery) -> list[dict[str, Any]]:
-    """The runs of a source, the newest first."""
-    jobs = site.start("jobs", "--limit", "100", "--json").wait().document
-    return [job for job in jobs if job["source"] == f"bronze/{delivery.path.name}"]
 
 
 def stop_in_plan(site: Site, running: Running) -> None:
@@ -316,7 +290,7 @@ def test_reexecution_never_loses_chunks_in_silence(
     missing = set(range(CHUNKS)) - set(loaded_chunks(site, delivery))
     assert missing == ({0, 1, 2, 3} if killed == "run" else {1})
 
-    run = runs_of(site, delivery)[0]
+    run = site.runs_of(f"bronze/{delivery.path.name}")[0]
     module = "geo_etl_tests.e2e.reexecute"
     retried = site.start(run["run_id"], "failure", module=module).wait()
     outcome = retried.document if retried.code == 0 else {"success": False, "failures": []}
@@ -376,16 +350,6 @@ def test_result_is_null_until_verified(site: Site, gate: Gate, write: Any, uniqu
 # Housekeeping
 
 
-def _cleanup(site: Site) -> None:
-    from geo_etl.definitions import build_definitions
-    from geo_etl.stack.dagster_instance import open_instance
-
-    job = build_definitions().resolve_job_def("cleanup")
-    with open_instance() as instance:
-        config = {"remove_leftovers": {"config": {"older_than_hours": 0}}}
-        assert job.execute_in_process(run_config={"ops": config}, instance=instance).success
-
-
 @pytest.mark.parametrize(
     "killed",
     [
@@ -418,7 +382,7 @@ def test_cleanup_removes_what_a_killed_job_left_and_nothing_published(
         assert load_tables(site) > tables
     assert site.work_files() > files
     before = site.rows("SELECT * FROM geo_etl.publication ORDER BY table_name, version")
-    _cleanup(site)
+    clean_up()
     assert site.rows("SELECT * FROM geo_etl.publication ORDER BY table_name, version") == before
     assert_published(site, unique, first)
     assert load_tables(site) == known_load_tables(site)
@@ -427,42 +391,6 @@ def test_cleanup_removes_what_a_killed_job_left_and_nothing_published(
 
 
 # PostgreSQL
-
-
-@pytest.fixture(scope="module")
-def own_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A stack that may be broken."""
-    home = Path(tempfile.mkdtemp(prefix="geo_etl-faults-", dir="/var/tmp"))
-    home.chmod(0o755)
-    site = Site(home, tmp_path_factory.mktemp("own"))
-    try:
-        _start(site)
-        assert Cluster(home).data.is_relative_to(home)
-        yield site
-    finally:
-        site.kill_all()
-        site.start("down").wait()
-        shutil.rmtree(home)
-
-
-def _start(site: Site) -> None:
-    """`geo-etl up`; again if somebody took the port that it had just found free."""
-    for _ in range(3):
-        up = site.start("up").wait()
-        if "Address already in use" not in up.err:
-            break
-    assert up.code == 0, up.err
-
-
-def _stop_at_once(site: Site) -> None:
-    command = AS_SERVICE_USER if os.geteuid() == 0 else []
-    data = Cluster(site.home).data
-    subprocess.run(
-        [*command, str(BIN / "pg_ctl"), "stop", "-w", "-m", "immediate", "-D", str(data)],
-        check=True,
-        capture_output=True,
-        cwd="/",
-    )
 
 
 @pytest.mark.parametrize("point", ["load", "record", "commit"])
@@ -479,8 +407,8 @@ def test_database_restarted_in_mid_run(
         gate.at(point)
         running = site.ingest(second)
         gate.wait(running)
-        _stop_at_once(site)
-        _start(site)
+        site.stop_database_at_once()
+        site.up()
         ended = running.wait()
         if ended.code == 0:
             assert_whole(site, unique, second, ended)
