@@ -46,6 +46,7 @@ from geo_etl.report.raster_result import CollectionResult, Mosaic, RasterResult
 from geo_etl.resources import pgstac
 from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.collections import members_of, resolve_collection
+from geo_etl.resources.listed_blobs import ListedBlobs
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.rasters import Rasters
 from geo_etl.resources.serving import ServingResource
@@ -71,7 +72,8 @@ def plan_collection_run(
         SpecError: two members would be one item.
         PublishError: the collection belongs to something else.
     """
-    clock, storage, rasters = Clock(), blobs.storage, Rasters(postgis.engine)
+    clock, rasters = Clock(), Rasters(postgis.engine)
+    storage = ListedBlobs(blobs.storage, ref.container, ref.prefix)
     spec = resolve_collection(storage, ref, overrides)
     collection_id = spec.collection_id or re.sub(r"[^A-Za-z0-9_.-]+", "_", ref.name)
     sources = members_of(storage, ref)
@@ -89,7 +91,7 @@ def plan_collection_run(
     etags = {str(source): blob.etag for source, blob in stats.items()}
 
     def settings(source: SourceRef, shape: Shape | None) -> dict[str, Any]:
-        return member_overrides(ref, collection_id, source, blobs, overrides, shape)
+        return member_overrides(ref, collection_id, source, storage, overrides, shape)
 
     model, shape = _model(before, etags) if not force else (None, None)
     if model is None or shape is None:

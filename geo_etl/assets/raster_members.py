@@ -22,6 +22,7 @@ from geo_etl.raster.publish import Candidate
 from geo_etl.report.raster_outcome import Course, raster_result
 from geo_etl.report.raster_result import RasterResult
 from geo_etl.resources.blob_storage import BlobStorageResource
+from geo_etl.resources.blobs import BlobStorage
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.rasters import Rasters
 from geo_etl.resources.serving import ServingResource
@@ -53,7 +54,7 @@ def member_overrides(
     ref: CollectionRef,
     collection_id: str,
     source: SourceRef,
-    blobs: BlobStorageResource,
+    storage: BlobStorage,
     overrides: dict[str, Any],
     shape: Shape | None,
 ) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def member_overrides(
 
     Its item is what its own sidecar says, else its path below the folder.
     """
-    own = resolve_raster(blobs.storage, source, overrides)
+    own = resolve_raster(storage, source, overrides)
     below = PurePosixPath(source.path.removeprefix(ref.prefix)).with_suffix("")
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", str(below)).strip("_.") or "raster"
     kind = own.data_kind or (shape.kind if shape is not None else None)
@@ -129,7 +130,7 @@ def _make_member(
         collection.ref,
         collection.collection_id,
         member.source,
-        blobs,
+        storage,
         overrides,
         collection.shape,
     )

@@ -81,7 +81,7 @@ NO_OVERVIEWS = {"min", "max", "med"}
 BLOCKSIZE = 512
 SMALLEST_BLOCK = 16
 """TIFF 6.0, section 15: the edge of a tile is a multiple of 16."""
-BLOCK_BYTES = 64_000_000
+BLOCK_BYTES = 16_000_000
 """Of one block of all bands: several are in memory at once."""
 
 GDAL_ONLY_BYTES = {"complex_int16": 4, "complex_int32": 8}

@@ -53,8 +53,8 @@ def overview_documents(
 ) -> list[str]:
     """Each overview of a file as a VRT document with some of its bands, the largest first.
 
-    A VRT shows small overviews of its source, and those with an odd number of rows or columns, not as
-    they are; as documents of their own it does.
+    By itself a VRT shows overviews of its source only where they are neither small nor of an odd
+    number of rows or columns.
     """
     with rasterio.open(pixels) as dataset:
         width, height, dtypes = dataset.width, dataset.height, dataset.dtypes
@@ -99,26 +99,32 @@ def _copy(source: str, profile: Profile, facts: RasterFacts, target: Path) -> No
     with rasterio.open(source) as first:
         depth = first.count * itemsize(first.dtypes[0])
         windows = list(parts(first.width, first.height, depth, PART_BYTES))
-        target_options = {
+        shape = {
             "width": first.width,
             "height": first.height,
             "count": first.count,
             "dtype": first.dtypes[0],
             "nodata": first.nodata if profile.validity == "nodata" else None,
         }
+        points, points_crs = first.gcps
+        place = (
+            {"gcps": points, "crs": points_crs}
+            if points
+            else {"transform": first.transform, "crs": first.crs}
+        )
         colors = first.colorinterp
     share = -(-len(windows) // threads)
 
     def run(out: rasterio.io.DatasetWriter, mine: list[Window]) -> None:
         with rasterio.Env(**CONFIGURATION), rasterio.open(source) as dataset:
             for window in mine:
-                place = RasterioWindow(window.col, window.row, window.width, window.height)
-                read = dataset.read(window=place)
-                mask = dataset.read_masks(1, window=place) if profile.validity == "mask" else None
+                where = RasterioWindow(window.col, window.row, window.width, window.height)
+                read = dataset.read(window=where)
+                mask = dataset.read_masks(1, window=where) if profile.validity == "mask" else None
                 with lock:
-                    out.write(read, window=place)
+                    out.write(read, window=where)
                     if mask is not None:
-                        out.write_mask(mask, window=place)
+                        out.write_mask(mask, window=where)
 
     with (
         rasterio.open(
@@ -130,7 +136,8 @@ def _copy(source: str, profile: Profile, facts: RasterFacts, target: Path) -> No
             blockysize=BLOCK,
             interleave="band",
             bigtiff="IF_SAFER",
-            **target_options,
+            **shape,
+            **place,
         ) as out,
         ThreadPoolExecutor(threads) as pool,
     ):

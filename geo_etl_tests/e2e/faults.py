@@ -135,7 +135,7 @@ class Site:
 
     def __init__(self, home: Path, logs: Path) -> None:
         self.home = home
-        self._logs = logs
+        self.logs = logs
         self._started: list[Running] = []
 
     @property
@@ -154,7 +154,7 @@ class Site:
     def start(self, *arguments: str, module: str = "geo_etl.cli", **env: str) -> Running:
         """Start a command."""
         number = len(self._started)
-        out, err = self._logs / f"{number}.out", self._logs / f"{number}.err"
+        out, err = self.logs / f"{number}.out", self.logs / f"{number}.err"
         with out.open("wb") as out_file, err.open("wb") as err_file:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],

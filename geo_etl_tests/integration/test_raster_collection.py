@@ -257,3 +257,30 @@ def test_two_members_of_one_name_need_names_of_their_own(
     shutil.copyfile(folder / "dem_0.tif", folder / "dem 1.tif")
     said = failure_of(run_asset("collection", f"bronze/{unique}"))
     assert "would both be item dem_1" in said
+
+
+def test_a_folder_of_many_is_planned_by_one_listing(
+    bronze: Path, unique: str, stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests for each of 10,000 members would take longer than their conversion."""
+    from geo_etl.assets.raster_gathering import plan_collection_run
+    from geo_etl.definitions import default_resources
+    from geo_etl.resources.local_blobs import LocalBlobs
+    from geo_etl.spec import CollectionRef
+
+    place = bronze / unique
+    place.mkdir()
+    first = tile(place / "dem_000.tif", 0, 1.0)
+    for number in range(1, 60):
+        shutil.copyfile(first, place / f"dem_{number:03d}.tif")
+    listings = []
+    pages = LocalBlobs.pages
+    monkeypatch.setattr(
+        LocalBlobs, "pages", lambda *args, **more: listings.append(args) or pages(*args, **more)
+    )
+    resources = default_resources()
+    found = plan_collection_run(
+        CollectionRef("bronze", unique), {}, resources["blobs"], resources["postgis"], force=False
+    )
+    assert len(found.members) == 60
+    assert len(listings) < 20
