@@ -4,10 +4,8 @@ As for vectors, `plan` hands `publish` what it planned beside the pieces, and `p
 unless the ledger in the database accounts for every piece.
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dagster import (
@@ -52,6 +50,7 @@ from geo_etl.assets.raster_metadata import raster_metadata
 from geo_etl.assets.vector import JOB_ID_TAG, RETRY_ALL_STEPS
 from geo_etl.errors import SpecError, TransientError
 from geo_etl.ingest.clock import Clock, Span
+from geo_etl.ingest.scratch import scratch_folder
 from geo_etl.partitions import raster_sources
 from geo_etl.raster import ingest
 from geo_etl.raster.layers import items_of, left_behind
@@ -182,12 +181,12 @@ def convert(
     postgis: PostGISResource,
 ) -> Output[Span]:
     manifest = planned.manifest
-    with op_faults(), tempfile.TemporaryDirectory(prefix="geo_etl-") as folder:
+    with op_faults(), scratch_folder() as folder:
         report = make_piece(
             manifest,
             piece,
             planned.load,
-            Path(folder),
+            folder,
             blobs.storage,
             postgis.engine,
             state=planned.state,

@@ -167,6 +167,9 @@ def _write_files(
     attempt = begin_piece(postgis.engine, load, None, names)
     assert isinstance(attempt, Attempt)
     files = LayerFiles.among(list(attempt.paths.values()))
+    # Items name it as soon as they are published, and it is complete when they are verified.
+    soon = f"<!doctype html><p>The report of {manifest.layer} is written when it is verified.</p>"
+    write_blob(storage, files.report, soon.encode())
     if picture is not None and files.preview is not None:
         write_blob(storage, files.preview, picture)
     if files.mosaic is not None:

@@ -1,16 +1,16 @@
 """The members of a collection: each made, proven and described, one after another in a task."""
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from geo_etl.assets.raster_files import make_piece
 from geo_etl.assets.raster_layer import place_of, prepare_layer, write_report
 from geo_etl.errors import GeoEtlError, RasterError
 from geo_etl.ingest.clock import Clock
+from geo_etl.ingest.scratch import scratch_folder
 from geo_etl.raster import ingest
 from geo_etl.raster.collection import CollectionManifest, Member, Shape, as_member, differences
 from geo_etl.raster.inspect import inspect
@@ -156,12 +156,12 @@ def _make_member(
     load = begin_load(engine, run, blobs.silver_container, force=False)
     Rasters(engine).remove_discarded(storage)
     for piece in plan.pieces:
-        with tempfile.TemporaryDirectory(prefix="geo_etl-") as folder:
+        with scratch_folder() as folder:
             make_piece(
                 plan,
                 piece,
                 load,
-                Path(folder),
+                folder,
                 storage,
                 engine,
                 state=state_of(storage, order.source),

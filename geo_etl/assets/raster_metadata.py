@@ -5,13 +5,19 @@ from typing import Any
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from geo_etl.report.raster_result import CollectionResult, RasterAsset, RasterResult
-from geo_etl.report.tier_words import compression_words, pixel_words, proof_words, tier_size
+from geo_etl.report.tier_words import (
+    compression_words,
+    monthly_dollars,
+    pixel_words,
+    proof_words,
+    tier_size,
+)
 from geo_etl.report.words import file_size, plain_markdown
 
 TIER_COLUMNS = (
     ("tier", "string"),
     ("size", "string"),
-    ("dollars_a_month", "float"),
+    ("storage", "string"),
     ("grid", "string"),
     ("pixels", "string"),
     ("compression", "string"),
@@ -133,7 +139,7 @@ def _tier(asset: RasterAsset) -> Record:
     return {
         "tier": asset.tier,
         "size": tier_size(asset),
-        "dollars_a_month": round(asset.monthly_cost, 6),
+        "storage": monthly_dollars(asset.monthly_cost),
         "grid": f"{grid}{asset.crs or 'of several CRS'}",
         "pixels": pixel_words(asset),
         "compression": compression_words(asset),

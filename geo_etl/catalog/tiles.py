@@ -63,10 +63,14 @@ class RasterUrls:
 
 
 def raster_urls(root: str, path: str, query: str) -> RasterUrls:
-    """Addresses of an item or a search below the root of a tile server."""
+    """Addresses of an item or a search below the root of a tile server.
+
+    PNG is asked for everywhere: titiler's own choice is JPEG where nothing is transparent, which
+    gives classes colours that they do not have.
+    """
     return RasterUrls(
         tiles=f"{root}/{path}/tiles/{MERCATOR}/{{z}}/{{x}}/{{y}}.png?{query}",
-        tilejson=f"{root}/{path}/{MERCATOR}/tilejson.json?{query}",
+        tilejson=f"{root}/{path}/{MERCATOR}/tilejson.json?{query}&tile_format=png",
         viewer=f"{root}/{path}/{MERCATOR}/map.html?{query}",
     )
 

@@ -72,14 +72,15 @@ def spec(schema: bool, kind: str | None, source: str | None) -> None:
     "settings_",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A setting of the spec, for instance converter_params.layer_name=roads or "
-    "key_columns=[id]. Repeatable. 'geo-etl spec --schema' has them all.",
+    help="A setting of the spec, for instance converter_params.layer_name=roads, of a raster "
+    "target_crs=native. Repeatable. 'geo-etl spec --schema', with --kind raster for rasters, has "
+    "them all.",
 )
 @click.option("--force", is_flag=True, help="Run again even if this very job is done.")
 @click.option("--json", "as_json", is_flag=True, help="Only the result document on stdout.")
 @command
 def ingest(source: str, settings_: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Ingest one source, vector or raster, or a folder of rasters, start to end.
+    """Ingest a source, or a folder of rasters, start to end.
 
     SOURCE is a local file, which is put into bronze first with its siblings, or a blob
     CONTAINER/PATH. A folder, local or CONTAINER/FOLDER/, becomes one collection of its rasters.

@@ -27,7 +27,7 @@ def show_raster(document: dict[str, Any]) -> None:
     lines = _of_one(result) if isinstance(result, RasterResult) else _of_many(result)
     for name, value in [*lines, *_of_both(result)]:
         if value:
-            out.print(f"[bold]{name:<11}[/bold]  {plain(value)}")
+            out.print(f"[bold]{name:<13}[/bold]  {plain(value)}")
 
 
 def _of_one(result: "RasterResult") -> list[tuple[str, str]]:
@@ -40,7 +40,7 @@ def _of_one(result: "RasterResult") -> list[tuple[str, str]]:
         ("source", result.source),
         ("layer", result.layer),
         ("version", str(result.version or "")),
-        ("pixels", f"{summary.pixels:,}, {summary.pixels_valid:,} of them valid"),
+        ("pixels", _pixels(summary.pixels, summary.pixels_valid)),
         ("bands", f"{summary.bands} of {assets[0].dtype}" if assets else ""),
         ("kind", f"{result.data_kind} ({result.data_kind_because})"),
         ("nodata", nodata),
@@ -65,16 +65,20 @@ def _of_many(result: "CollectionResult") -> list[tuple[str, str]]:
         ),
         *(("bad", f"{member.source}: {member.problem}") for member in bad[:SHOWN_BAD]),
         ("", f"and {hidden} more bad ones" if hidden > 0 else ""),
-        ("pixels", f"{summary.pixels:,}, {summary.pixels_valid:,} of them valid"),
+        ("pixels", _pixels(summary.pixels, summary.pixels_valid)),
     ]
 
 
+def _pixels(count: int, valid: int) -> str:
+    return f"{count:,}, {'all' if valid == count else f'{valid:,}'} of them valid"
+
+
 def _of_both(result: "RasterResult | CollectionResult") -> list[tuple[str, str]]:
-    from geo_etl.report.tier_words import proof_words, tier_size
+    from geo_etl.report.tier_words import monthly_dollars, proof_words, tier_size
 
     lines = []
     for asset in result.assets:
-        cost = f"${asset.monthly_cost:.6f} a month"
+        cost = monthly_dollars(asset.monthly_cost)
         lines += [
             (asset.tier, f"{tier_size(asset)}, {cost}; {proof_words(asset)}"),
             ("", asset.href or ""),

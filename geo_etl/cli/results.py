@@ -21,9 +21,10 @@ from geo_etl.settings import get_settings
 )
 @command
 def result(layer: str | None, schema: bool, kind: str) -> None:
-    """Show the result document of the job that published a table or a raster layer.
+    """Show the result document of a table or raster layer.
 
-    A raster layer is COLLECTION/ITEM, or the collection of a set of tiles or rasters.
+    It is of the job that published what readers see now. A table is SCHEMA.TABLE, or its name in
+    schema geo; a raster layer is COLLECTION/ITEM, or the collection of a set of tiles or rasters.
 
     With --schema: the JSON Schema of all result documents.
     """

@@ -150,7 +150,7 @@ def reset(confirmed: bool) -> None:
 def serve(port: int | None, detach: bool) -> None:
     """Serve the published data.
 
-    / is the start page, /features OGC API Features.
+    / is the start page, /features OGC API Features, /tiles raster tiles.
     """
     from geo_etl.stack import serve as server
 

@@ -28,10 +28,10 @@ REASONS_SHOWN = 20
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @command
 def versions(name: str | None, as_json: bool) -> None:
-    """List the versions of a table or a raster layer, or all that is published.
+    """List versions of a table or raster layer, or all there are.
 
-    A table is SCHEMA.TABLE, or its name in schema geo; a raster layer is COLLECTION/ITEM, or the
-    collection of a set.
+    All that is published now, without a name. A table is SCHEMA.TABLE, or its name in schema geo;
+    a raster layer is COLLECTION/ITEM, or the collection of a set.
     """
     layers, tables = [], []
     if name is None or raster_layers.is_layer(name):
@@ -99,10 +99,10 @@ def _show(found: "list[Version]") -> None:
 @click.option("--to", "number", type=click.IntRange(1), help="Version; default: the one before.")
 @command
 def rollback(name: str, number: int | None) -> None:
-    """Let readers see an earlier version of a table or raster layer again.
+    """Let readers see an earlier version again.
 
-    With its columns or files, and its STAC items. 'geo-etl versions NAME' lists what is kept; the
-    version that is left can be brought back in the same way.
+    Of a table or a raster layer, with its columns or files, and its STAC items. 'geo-etl versions
+    NAME' lists what is kept; the version that is left can be brought back in the same way.
     """
     if raster_layers.is_layer(name):
         raster_layers.roll_back(name, number)
@@ -125,9 +125,10 @@ def rollback(name: str, number: int | None) -> None:
 @click.option("--yes", "confirmed", is_flag=True, help="Confirm.")
 @command
 def unpublish(name: str, confirmed: bool) -> None:
-    """Remove a table or raster layer with all of its versions; bronze stays.
+    """Remove a table or raster layer from what is published.
 
-    With its STAC items too; of a table its quarantine, of a collection its members.
+    With all of its versions and its STAC items; of a table its quarantine, of a collection its
+    members too. Bronze stays.
     """
     if raster_layers.is_layer(name):
         raster_layers.take_away(name, confirmed=confirmed)

@@ -36,7 +36,9 @@ def jobs(limit: int, status: str | None, as_json: bool) -> None:
             "There are no jobs yet." if status is None else f"No job has the status {status}."
         )
         return
-    rows = [("run", "job id", "status", "seconds", "created (UTC)", "job", "table", "source")]
+    rows = [
+        ("run", "job id", "status", "seconds", "created (UTC)", "job", "published as", "source")
+    ]
     rows += [
         (
             view.run_id[:8],
@@ -45,7 +47,7 @@ def jobs(limit: int, status: str | None, as_json: bool) -> None:
             f"{view.seconds:.1f}" if view.seconds is not None else "",
             f"{view.created.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
             view.job,
-            view.table or "",
+            view.table or view.layer or "",
             view.source or "",
         )
         for view in views

@@ -9,6 +9,7 @@ from pydantic import Field
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
 from geo_etl.assets.liveness import end_dead_runs
 from geo_etl.assets.vector import JOB_ID_TAG
+from geo_etl.ingest.scratch import remove_dead_scratch
 from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.blobs import BlobStorage
 from geo_etl.resources.postgis import PostGISResource
@@ -45,6 +46,7 @@ def remove_leftovers(
         loads = rasters.drop_unfinished_loads(before, running)
         raster_files = rasters.remove_discarded(blobs.storage)
         raster_files += rasters.remove_orphans(blobs.storage, blobs.silver_container)
+        scratch = remove_dead_scratch(before)
         files = _remove_work(blobs.storage, blobs.work_container, before, running)
         for container in {blobs.bronze_container, blobs.work_container, blobs.silver_container}:
             if container in blobs.storage.containers():
@@ -54,6 +56,7 @@ def remove_leftovers(
         "raster_loads": loads,
         "raster_files": raster_files,
         "work_files": files,
+        "temporary_folders": scratch,
     }
     return Output(removed, metadata=removed)
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import mean
 
-from dagster import DagsterInstance, RunsFilter
+from dagster import DagsterInstance, DagsterRun, RunsFilter
 from dagster._core.storage.dagster_run import RunRecord
 
+from geo_etl.assets.raster import LAYER_TAG
 from geo_etl.assets.vector import JOB_ID_TAG, TABLE_TAG
 from geo_etl.errors import SpecError
 
@@ -16,6 +17,9 @@ class JobView:
     """One run.
 
     Attributes:
+        job: its name; of a run that was started from an asset, the asset's.
+        table: that a vector source goes to.
+        layer: that a raster source becomes.
         seconds: duration; None while it runs or waits.
     """
 
@@ -24,6 +28,7 @@ class JobView:
     job_id: str | None
     source: str | None
     table: str | None
+    layer: str | None
     status: str
     created: datetime
     seconds: float | None
@@ -99,14 +104,22 @@ def _job_view(record: RunRecord) -> JobView:
     ended = record.end_time is not None and record.start_time is not None
     return JobView(
         run_id=run.run_id,
-        job="vector_table" if run.job_name.startswith("__ASSET") else run.job_name,
+        job=_started(run),
         job_id=run.tags.get(JOB_ID_TAG),
         source=run.tags.get("dagster/partition"),
         table=run.tags.get(TABLE_TAG),
+        layer=run.tags.get(LAYER_TAG),
         status=run.status.value.lower(),
         created=record.create_timestamp,
         seconds=(record.end_time or 0) - (record.start_time or 0) if ended else None,
     )
+
+
+def _started(run: DagsterRun) -> str:
+    """Dagster's own name for runs of assets says nothing."""
+    if run.job_name.startswith("__ASSET") and run.asset_selection:
+        return ", ".join(sorted(key.to_user_string() for key in run.asset_selection))
+    return run.job_name
 
 
 def _name(step_key: str) -> str:

@@ -15,14 +15,16 @@ from rasterio.crs import CRS
 from geo_etl.raster.facts import Band, Grid, RasterFacts
 from geo_etl.raster.gdal import environment
 from geo_etl.raster.manifest import Profile
-from geo_etl.raster.profiles import significant_bits
+from geo_etl.raster.profiles import SMALLEST_BLOCK
 from geo_etl.raster.pyramid import overview_documents, with_overviews
 from geo_etl.raster.rendering import look_in, render
-from geo_etl.raster.view import GDAL_TYPES
+from geo_etl.raster.view import GDAL_TYPES, nodata_text
 
 PREDICTORS = {1: "NO", 2: "STANDARD", 3: "FLOATING_POINT"}
 STRIP_HEIGHT = 512
 """Levels of more rows are to be tiled."""
+SMALLEST_OVERVIEW_BLOCK, OTHER_OVERVIEW_BLOCK = 64, 128
+"""Of overviews: the least that GDAL takes, and what it takes instead of any other size."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def write_cog(
         pixels = Content(ready, content.bands)
     described = target.with_suffix(".vrt")
     described.write_text(description(pixels, grid, profile, facts), encoding="utf-8")
-    options = creation_options(profile, facts, grid)
+    options = creation_options(profile, grid)
     with environment(), rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
         rasterio.shutil.copy(described, target, driver="COG", **options)
     described.unlink()
@@ -77,7 +79,7 @@ def needs_rendering(profile: Profile, facts: RasterFacts) -> bool:
     return not (plain and same_mask and same_alpha)
 
 
-def creation_options(profile: Profile, facts: RasterFacts, grid: Grid) -> dict[str, str | int]:
+def creation_options(profile: Profile, grid: Grid) -> dict[str, str | int]:
     """Of GDAL's COG driver."""
     levels = overview_count(grid.width, grid.height)
     options: dict[str, str | int] = {
@@ -92,8 +94,6 @@ def creation_options(profile: Profile, facts: RasterFacts, grid: Grid) -> dict[s
         options["QUALITY"] = profile.quality
     if profile.predictor is not None:
         options["PREDICTOR"] = PREDICTORS[profile.predictor]
-    if profile.tier == "archive" and (bits := significant_bits(facts)):
-        options["NBITS"] = bits
     return options
 
 
@@ -101,12 +101,28 @@ def blocksize_for(wanted: int, width: int, height: int) -> int:
     """Edge of a block so that no tall level is just one block wide.
 
     Strict validation takes such a level for one of strips (rio-cogeo's `cog_validate`). Halving
-    leads to widths of 512 wherever tiles are cut at powers of two.
+    leads to widths of 512 wherever tiles are cut at powers of two. Overviews have blocks of the
+    same size only where it is a power of two (GDAL's `GDAL_TIFF_OVR_BLOCKSIZE`).
     """
     levels = range(overview_count(width, height) + 1)
-    widths = {-(-width // 2**k) for k in levels if -(-height // 2**k) > STRIP_HEIGHT}
-    candidates = (wanted, *(wanted * part // 8 // 16 * 16 for part in (6, 5, 7)))
-    return next((size for size in candidates if size not in widths), wanted)
+    first, *others = (
+        -(-width // 2**k) if -(-height // 2**k) > STRIP_HEIGHT else None for k in levels
+    )
+    parts = (wanted * part // 8 // 16 * 16 for part in (6, 5, 7))
+    candidates = (wanted, *parts, wanted // 2, wanted // 4, wanted // 8, 2 * wanted)
+    return next(
+        (
+            size
+            for size in candidates
+            if size >= SMALLEST_BLOCK and size != first and _overview_block(size) not in others
+        ),
+        wanted,
+    )
+
+
+def _overview_block(size: int) -> int:
+    is_power = size & (size - 1) == 0
+    return size if is_power and size >= SMALLEST_OVERVIEW_BLOCK else OTHER_OVERVIEW_BLOCK
 
 
 def overview_count(width: int, height: int) -> int:
@@ -175,7 +191,7 @@ def _say(element: Xml.Element, band: Band, profile: Profile) -> None:
         Xml.SubElement(element, "Offset").text = repr(band.offset)
         Xml.SubElement(element, "Scale").text = repr(band.scale)
     if profile.nodata is not None:
-        Xml.SubElement(element, "NoDataValue").text = repr(profile.nodata)
+        Xml.SubElement(element, "NoDataValue").text = nodata_text(profile.nodata, profile.dtype)
     Xml.SubElement(element, "ColorInterp").text = band.color.capitalize()
     if profile.tier == "archive" and band.significant_bits:
         _metadata(element, {"NBITS": str(band.significant_bits)}, domain="IMAGE_STRUCTURE")

@@ -149,6 +149,7 @@ class RasterFacts:
         block: rows and columns of a block.
         compression: as GDAL names it; None for none.
         overviews: factors.
+        gcps: ground control points, where they say where it is: column, row, x, y.
         subdataset: the variable, of a source with several.
         tags: of the dataset, that are worth keeping.
         warnings: what a person should know.
@@ -174,6 +175,7 @@ class RasterFacts:
     interleave: str | None = None
     block: tuple[int, int] = (0, 0)
     overviews: tuple[int, ...] = ()
+    gcps: tuple[tuple[float, float, float, float], ...] = ()
     subdataset: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()

@@ -31,12 +31,14 @@ class Placed:
     Attributes:
         crs_declared: whether the file says its CRS itself.
         points: with ground control points: (column, row) to x, y, both of shape (n, 2).
+        gcps: column, row, x, y of each.
     """
 
     grid: Grid
     georeference: Georeference
     crs_declared: bool
     points: GCPTransformer | None
+    gcps: tuple[tuple[float, float, float, float], ...]
     warnings: tuple[str, ...]
 
     def place(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -60,7 +62,8 @@ def locate(dataset: rasterio.DatasetReader, name: str, spec: RasterSpec) -> Plac
     grid = Grid(_text(crs), transform, dataset.width, dataset.height)
     # By its code, a CRS knows what area it is for.
     warnings += _check_bounds(grid, CRS.from_user_input(grid.crs), name, spec)
-    return Placed(grid, georeference, declared, points, tuple(warnings))
+    gcps = _gcps(dataset, crs, name) if points is not None else ()
+    return Placed(grid, georeference, declared, points, gcps, tuple(warnings))
 
 
 def _transform(
@@ -114,6 +117,21 @@ def _of_points(
             "Deliver at least three that are not on a line.",
         )
     return nearest, "gcps", solved
+
+
+def _gcps(
+    dataset: rasterio.DatasetReader, crs: CRS, name: str
+) -> tuple[tuple[float, float, float, float], ...]:
+    points = tuple((point.col, point.row, point.x, point.y) for point in dataset.gcps[0])
+    xs = [x for *_, x, _ in points]
+    if crs.is_geographic and max(xs) - min(xs) > 180 * _per_degree(crs):
+        # The polynomial that GDAL makes of them would run once around the globe.
+        raise SourceError(
+            name,
+            "the longitudes of its ground control points jump at 180°",
+            "Let them run on beyond 180°, or give the points in a projected CRS.",
+        )
+    return points
 
 
 def _crs(
@@ -183,7 +201,9 @@ def _check_bounds(grid: Grid, crs: CRS, name: str, spec: RasterSpec) -> list[str
         pixel_y = max(abs(grid.transform.d) + abs(grid.transform.e), 1e-9)
         turn = 360 * _per_degree(crs)
         too_far = max(-south, north) > turn / 4 + pixel_y
-        if too_far or west < -turn / 2 - pixel or east > turn + pixel or east - west > turn + pixel:
+        # To 540 or from -360: around another meridian than Greenwich, still once around.
+        beyond = west < -turn - pixel or east > 1.5 * turn + pixel
+        if too_far or beyond or east - west > turn + pixel:
             raise SourceError(
                 name,
                 f"its bounds ({shown}) are no longitudes and latitudes, as its CRS {_called(crs)} "

@@ -6,6 +6,7 @@ are those that gdalwarp suggests, except where it would lose data or make useles
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,8 @@ class _NothingLeftError(ValueError):
 
 
 Floats = npt.NDArray[np.float64]
+FAILURES = (CRSError, ProjError, RasterioCRSError, RasterioError, CPLE_BaseError, ValueError)
+"""What pyproj, rasterio and GDAL raise where nothing leads from one CRS to another."""
 
 
 def target_grid(facts: RasterFacts, target_crs: str, name: str) -> tuple[Grid, bool]:
@@ -57,10 +60,10 @@ def target_grid(facts: RasterFacts, target_crs: str, name: str) -> tuple[Grid, b
     """
     source = facts.grid
     crs = source.crs if target_crs == NATIVE else target_crs
+    if facts.gcps:
+        return _around_points(facts, crs, name), True
     if not same_crs(source.crs, crs):
         return _suggested(unrolled(source)[0], crs, name), True
-    if facts.georeference == "gcps":
-        return source, True
     rolled, columns = (source, 0) if target_crs == NATIVE else unrolled(source)
     if rolled.is_north_up:
         return rolled, columns != 0 or rolled is not source
@@ -90,9 +93,9 @@ def unrolled(grid: Grid) -> tuple[Grid, int]:
     if not is_geographic(grid.crs) or b or d or a <= 0:
         return grid, 0
     west, east = c, c + a * grid.width
-    if east <= 180 + a or west < -180 - a:
+    if -180 - a <= west and east <= 180 + a:
         return grid, 0
-    if west >= 180:
+    if west >= 180 or west < -180 - a:
         turns = math.floor((west + 180) / 360)
         return Grid(grid.crs, Affine(a, b, c - 360 * turns, d, e, f), grid.width, grid.height), 0
     if abs(a * grid.width - 360) > a / 2:
@@ -112,6 +115,18 @@ def _flipped(grid: Grid) -> Grid:
     xmin, _, _, ymax = grid.bounds
     transform = Affine(abs(grid.transform.a), 0, xmin, 0, -abs(grid.transform.e), ymax)
     return Grid(grid.crs, transform, grid.width, grid.height)
+
+
+def _around_points(facts: RasterFacts, crs: str, name: str) -> Grid:
+    """The grid that GDAL suggests for what ground control points place, not an affine one."""
+    source = facts.grid
+    points = [GroundControlPoint(row, col, x, y, 0.0) for col, row, x, y in facts.gcps]
+    try:
+        grid = _default(source, CRS.from_user_input(crs), crs, points)
+    except FAILURES as error:
+        raise _no_way(source, crs, name, error) from None
+    _refuse_absurd(source, grid, name)
+    return grid
 
 
 def _suggested(source: Grid, crs: str, name: str) -> Grid:
@@ -134,19 +149,8 @@ def _suggested(source: Grid, crs: str, name: str) -> Grid:
             grid = _web_mercator(source, target, crs, centre)
         else:
             grid = _default(source, target, crs)
-    except (
-        CRSError,
-        ProjError,
-        RasterioCRSError,
-        RasterioError,
-        CPLE_BaseError,
-        ValueError,
-    ) as error:
-        raise RasterError(
-            name,
-            f"it can't be brought from its CRS ({_short(source.crs)}) to {crs}: {_reason(error)}",
-            "Set target_crs: native, or to a CRS of the same body, or correct source_crs.",
-        ) from None
+    except FAILURES as error:
+        raise _no_way(source, crs, name, error) from None
     if not latitude.size or not reached[0].size:
         raise RasterError(
             name,
@@ -159,6 +163,14 @@ def _suggested(source: Grid, crs: str, name: str) -> Grid:
         grid = _within_square(grid)
     _refuse_absurd(source, grid, name)
     return grid
+
+
+def _no_way(source: Grid, crs: str, name: str, error: Exception) -> RasterError:
+    return RasterError(
+        name,
+        f"it can't be brought from its CRS ({_short(source.crs)}) to {crs}: {_reason(error)}",
+        "Set target_crs: native, or to a CRS of the same body, or correct source_crs.",
+    )
 
 
 def _points(grid: Grid, count: int) -> tuple[Floats, Floats]:
@@ -215,16 +227,16 @@ def _geographic(source: Grid, target: CRS, crs: str, centre: float | None) -> Gr
 
 
 def _web_mercator(source: Grid, target: CRS, crs: str, centre: float | None) -> Grid:
-    _, ymin, _, ymax = source.bounds
+    west, ymin, _, ymax = source.bounds
     if is_geographic(source.crs) and source.is_north_up:
         # At the poles y is infinite, and so would be the pixels that gdalwarp's suggestion makes.
-        top, bottom = (
-            math.floor(max(0.0, (ymax - MERCATOR_LATITUDE) / -source.transform.e)),
-            math.floor(max(0.0, (-MERCATOR_LATITUDE - ymin) / -source.transform.e)),
-        )
-        height = max(1, source.height - top - bottom)
-        moved = source.transform @ Affine.translation(0, top)
-        source = Grid(source.crs, moved, source.width, height)
+        # Of a row across the edge of the square, a part stays: it may be several degrees high.
+        top, bottom = min(ymax, MERCATOR_LATITUDE), max(ymin, -MERCATOR_LATITUDE)
+        if top <= bottom:
+            raise _NothingLeftError("nothing of it would be left")
+        height = max(1, round((top - bottom) / -source.transform.e))
+        clipped = Affine(source.transform.a, 0, west, 0, (bottom - top) / height, top)
+        source = Grid(source.crs, clipped, source.width, height)
     if centre is None:
         return _default(source, target, crs)
     around = CRS.from_user_input(
@@ -235,10 +247,18 @@ def _web_mercator(source: Grid, target: CRS, crs: str, centre: float | None) -> 
     return Grid(crs, moved, grid.width, grid.height)
 
 
-def _default(source: Grid, target: CRS, crs: str) -> Grid:
-    """GDAL's suggestion: square pixels, as many along the diagonal as the source has."""
+def _default(
+    source: Grid, target: CRS, crs: str, points: Sequence[GroundControlPoint] = ()
+) -> Grid:
+    """GDAL's suggestion: square pixels, as many along the diagonal as the source has.
+
+    Args:
+        points: ground control points that place the source instead of its transform.
+    """
     corners: dict[str, object]
-    if source.is_north_up:
+    if points:
+        corners = {"gcps": list(points)}
+    elif source.is_north_up:
         left, bottom, right, top = source.bounds
         corners = {"left": left, "bottom": bottom, "right": right, "top": top}
     else:

@@ -104,7 +104,7 @@ def _grid_warnings(tiers: Sequence[TierPlan]) -> list[str]:
         f"The raster crosses the antimeridian: longitudes of its grid run from "
         f"{plan.grid.bounds[0]:.2f}° to {plan.grid.bounds[2]:.2f}°."
         for plan in tiers
-        if plan.warped and plan.grid.crs == "EPSG:4326" and plan.grid.bounds[2] > 180
+        if plan.warped and plan.grid.crs == "EPSG:4326" and plan.grid.bounds[2] > 180 + 1e-6
     ]
 
 

@@ -85,6 +85,7 @@ def inspect(opened: Opened, name: str, spec: RasterSpec) -> RasterFacts:
         interleave=dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE"),
         block=dataset.block_shapes[0],
         overviews=tuple(dataset.overviews(1)),
+        gcps=placed.gcps,
         subdataset=opened.subdataset,
         tags=_tags(dataset),
     )

@@ -49,6 +49,10 @@ def prove(cog: Path, content: Content, grid: Grid, plan: TierPlan, facts: Raster
     """
     profile = plan.profile
     is_valid, errors, warnings = cog_validate(cog, strict=True, quiet=True)
+    if grid.width == 1:
+        # rasterio finds how much smaller an overview is by its width: a column stays as wide.
+        errors = [error for error in errors if not error.startswith("Invalid Decimation 1 ")]
+        is_valid = not errors and not warnings
     problems = (*errors, *warnings)
     with rasterio.open(cog) as dataset:
         said = tuple(differences(dataset, grid, profile, facts))

@@ -66,7 +66,7 @@ def from_record(kind: type[T], record: Any) -> T:
     """The value of a type that a record was made of.
 
     Raises:
-        KeyError, TypeError, ValueError: the record is of something else.
+        TypeError, ValueError: the record is of something else.
     """
     value: T = _read(kind, record)
     return value
@@ -88,7 +88,8 @@ def _read(kind: Any, record: Any) -> Any:
         return _SIMPLE[kind](record)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = _hints(kind)
-        return kind(**{name: _read(hints[name], record[name]) for name in hints})
+        # A field that came after the record was written has its default.
+        return kind(**{name: _read(hints[name], record[name]) for name in hints if name in record})
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind.model_validate(record)
     raise TypeError(f"no record is read as {kind}")

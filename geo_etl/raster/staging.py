@@ -5,7 +5,6 @@ may be a VRT, an `.aux.xml` may name other files. So the source and its siblings
 nothing, each sibling is proven, and of an `.aux.xml` only what is plain data is taken over.
 """
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pyproj.exceptions import CRSError
 from geo_etl.errors import SourceError
 from geo_etl.ingest.kinds import extension_of
 from geo_etl.ingest.refusals import check_size, damaged
+from geo_etl.ingest.scratch import scratch_folder
 from geo_etl.ingest.siblings import group, group_of, world_files
 from geo_etl.ingest.zipped import SIGNATURES, Member, open_zip
 from geo_etl.raster.formats import ARCHIVE, FORMATS, Format, check_signature, format_of, staged_name
@@ -74,8 +74,7 @@ def staged(path: Path, name: str, spec: RasterSpec) -> Iterator[Staged]:
     Raises:
         SourceError: not what its name says, too large, or a sibling that is not what it should be.
     """
-    with tempfile.TemporaryDirectory(prefix="geo_etl-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         if (spec.file_extension or extension_of(name)) == ARCHIVE:
             inside = folder / "archive"
             inside.mkdir()

@@ -2,9 +2,7 @@
 
 import math
 import re
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +14,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 
 from geo_etl.errors import SourceError, SpecError
+from geo_etl.ingest.scratch import scratch_folder
 from geo_etl.raster.facts import Validity
 from geo_etl.raster.nodata import fits_type
 from geo_etl.spec import RasterSpec
@@ -81,8 +80,12 @@ def declared_validity(dataset: rasterio.DatasetReader, name: str, spec: RasterSp
         )
         is_alpha = MaskFlags.alpha in flags
         return Declared("alpha" if is_alpha else "mask", None, None, alpha, warnings)
+    _check_exact(dataset, name)
     if MaskFlags.nodata in flags and nodata is not None:
         _check_one(dataset, name, alpha)
+        dtype = dataset.dtypes[first - 1]
+        if not fits_type(nodata, dtype):  # GDAL would take 1.5 for 1
+            return Declared("none", None, None, alpha, _no_pixel_has(nodata, dtype))
         return Declared("nodata", nodata, "declared", alpha, ())
     return Declared("none", None, None, alpha, _impossible(dataset))
 
@@ -118,16 +121,38 @@ def _impossible(dataset: rasterio.DatasetReader) -> tuple[str, ...]:
     """
     if dataset.driver != "GTiff" or dataset.nodata is not None:
         return ()
-    with tempfile.TemporaryDirectory(prefix="geo_etl-") as folder:
-        description = Path(folder, "header.vrt")
+    written = _written(dataset)
+    return () if written is None else _no_pixel_has(float(written), dataset.dtypes[0])
+
+
+def _no_pixel_has(nodata: float, dtype: str) -> tuple[str, ...]:
+    return (
+        f"It declares the nodata value {nodata:g}, which no pixel of type {dtype} can have: "
+        "every pixel is valid. Set nodata if that is wrong.",
+    )
+
+
+def _check_exact(dataset: rasterio.DatasetReader, name: str) -> None:
+    """Refuse a nodata value that is another as a float, as which rasterio gives it."""
+    if not {"int64", "uint64"} & set(dataset.dtypes):
+        return
+    written = _written(dataset)
+    if written is not None and written.lstrip("-").isdigit() and int(written) != float(written):
+        raise SourceError(
+            name,
+            f"its nodata value {written} is too large to be told from its neighbours",
+            "Give these pixels a value between -9007199254740992 and 9007199254740992, and "
+            "declare that.",
+        )
+
+
+def _written(dataset: rasterio.DatasetReader) -> str | None:
+    """The nodata value with all digits, as GDAL writes it into a VRT; None without."""
+    with scratch_folder() as folder:
+        description = folder / "header.vrt"
         try:
             rasterio.shutil.copy(dataset, description, driver="VRT")
         except (RasterioError, CPLE_BaseError):
-            return ()
+            return None
         found = _NODATA.search(description.read_text(errors="replace"))
-    if found is None:
-        return ()
-    return (
-        f"It declares the nodata value {float(found.group(1)):g}, which no pixel of type "
-        f"{dataset.dtypes[0]} can have: every pixel is valid. Set nodata if that is wrong.",
-    )
+    return None if found is None else found.group(1).strip()

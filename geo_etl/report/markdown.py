@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from geo_etl.report.quality import LIGHT_WORDS, QualityReport, Score, light
 from geo_etl.report.raster_quality import RasterReport
 from geo_etl.report.raster_result import CollectionResult, RasterAsset
-from geo_etl.report.tier_words import proof_words, tier_size
+from geo_etl.report.tier_words import monthly_dollars, proof_words, tier_size
 from geo_etl.report.words import data_uri, plain_address, plain_markdown
 
 LIGHT_MARKS = {"good": "✓", "fair": "!", "poor": "✗"}
@@ -112,10 +112,10 @@ def _more(lines: Sequence[object]) -> list[str]:
 
 def _tier_table(assets: Sequence[RasterAsset]) -> list[str]:
     return [
-        "| Tier | Size | Dollars a month | Proof |",
-        "|---|---|---:|---|",
+        "| Tier | Size | Storage | Proof |",
+        "|---|---|---|---|",
         *(
-            f"| {asset.tier} | {tier_size(asset)} | {asset.monthly_cost:.6f} "
+            f"| {asset.tier} | {tier_size(asset)} | {monthly_dollars(asset.monthly_cost)} "
             f"| {proof_words(asset)} |"
             for asset in assets
         ),

@@ -17,6 +17,11 @@ def tier_size(asset: RasterAsset) -> str:
     return f"{file_size(asset.bytes)}{several} (1 : {share:.1f})"
 
 
+def monthly_dollars(cost: float) -> str:
+    """What storing a tier costs, in figures that mean something."""
+    return f"${cost:.2f} a month" if cost >= 0.005 else "less than 1 cent a month"
+
+
 def proof_words(asset: RasterAsset) -> str:
     """What was shown about a tier, in a sentence."""
     proof = asset.proof
@@ -44,14 +49,14 @@ def proof_words(asset: RasterAsset) -> str:
 
 def tier_section(assets: Sequence[RasterAsset]) -> Element:
     """The part of a page about the tiers."""
-    heads = ["Tier", "Grid", "Pixels", "Size", "Dollars a month", "Proof"]
+    heads = ["Tier", "Grid", "Pixels", "Size", "Storage", "Proof"]
     rows: list[list[Element | str]] = [
         [
             tag("b", asset.tier, cls="figures"),
             _figures(f"{asset.width:,} × {asset.height:,}" if asset.width and asset.height else ""),
             f"{pixel_words(asset)}, {compression_words(asset)}",
             _figures(tier_size(asset)),
-            f"{asset.monthly_cost:.6f}",
+            monthly_dollars(asset.monthly_cost),
             proof_words(asset),
         ]
         for asset in assets

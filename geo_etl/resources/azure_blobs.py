@@ -20,6 +20,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from fsspec.asyn import sync
 
 from geo_etl.errors import StorageError
+from geo_etl.ingest.scratch import scratch_folder
 from geo_etl.resources.blobs import Blob, bad_name, missing_blob, missing_container
 from geo_etl.spec import SourceRef
 
@@ -121,7 +122,7 @@ class AzureBlobs:
     @contextmanager
     def local(self, ref: SourceRef) -> Iterator[Path]:
         self.stat(ref)
-        with tempfile.TemporaryDirectory(prefix="geo_etl-") as folder:
+        with scratch_folder() as folder:
             path = Path(folder, Path(ref.path).name)
             with path.open("wb") as file:
                 sync(self._fs.loop, self._fetch, ref, file)

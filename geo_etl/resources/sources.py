@@ -6,7 +6,6 @@ state and one content.
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import Any, Generic
 
 from geo_etl.errors import SourceError, StorageError
 from geo_etl.ingest.kinds import Kind, is_archive, kind_of
+from geo_etl.ingest.scratch import scratch_folder
 from geo_etl.ingest.siblings import group, sibling_roles, split_name
 from geo_etl.resources.archives import kind_in_archive
 from geo_etl.resources.blobs import Blob, BlobStorage
@@ -225,7 +225,7 @@ def local_source(storage: BlobStorage, source: SourceRef) -> Iterator[Path]:
     # The name of an .hgt says where it is: this leaves it.
     stem = re.sub(r"[^\w. -]", "_", stem).lstrip("-") or "_"
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="geo_etl-")))
+        folder = stack.enter_context(scratch_folder())
         parts = parts_of(storage, source)
         for role, part in parts.items():
             path = stack.enter_context(storage.local(part.ref))

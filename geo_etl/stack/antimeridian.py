@@ -6,13 +6,15 @@ world further too; titiler takes them in place of its own.
 """
 
 import math
+from functools import cached_property
 from typing import Any
 
 import attr
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
-from rio_tiler.io import Reader
+from rasterio.warp import calculate_default_transform
+from rio_tiler.io import MultiBaseReader, Reader
 from rio_tiler.models import ImageData
 from titiler.pgstac.reader import PgSTACReader, SimpleSTACReader
 
@@ -74,6 +76,18 @@ def _merged(images: list[ImageData]) -> ImageData:
 @attr.s
 class ItemReader(PgSTACReader):
     """Reader of one item; its assets know what they cover."""
+
+    @cached_property
+    def _dst_geom_in_tms_crs(self) -> tuple[Affine, int, int]:
+        """Grid on the map, for the range of zooms: TileJSON has it, and map clients keep to it."""
+        west, _, east, _ = self.item.bbox
+        if west <= east or self.tms.rasterio_crs != MERCATOR:
+            # By its function: the property of the parent would be stored under the same name.
+            return MultiBaseReader._dst_geom_in_tms_crs.func(self)  # type: ignore[no-any-return]
+        # Across the map's edge the pixels would seem as wide as the world: another edge, then.
+        middle = (west + east + 360) / 2
+        around = CRS.from_string(f"+proj=merc +R=6378137 +lon_0={middle} +units=m")
+        return calculate_default_transform(self.crs, around, self.width, self.height, *self.bounds)
 
     reader: type[Reader] = attr.ib(default=AroundReader)
 

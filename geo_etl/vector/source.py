@@ -5,7 +5,6 @@ another kind in disguise never reaches a reader that would follow what it says.
 """
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from pyproj.exceptions import CRSError
 
 from geo_etl.errors import SourceError
 from geo_etl.ingest.refusals import check_size
+from geo_etl.ingest.scratch import scratch_folder
 from geo_etl.ingest.siblings import group_of, is_shapefile
 from geo_etl.spec import VectorSpec
 from geo_etl.vector.formats.archive import open_archive
@@ -81,7 +81,7 @@ def harmless(path: Path) -> Iterator[Path]:
 
     A `!` in a path, for one, makes pyogrio open what comes after it.
     """
-    with tempfile.TemporaryDirectory(prefix="geo_etl-") as folder:
+    with scratch_folder() as folder:
         link = Path(folder, re.sub(r"[^\w. -]", "_", path.name).lstrip("-"))
         parts = group_of(path) if is_shapefile(path.name) else {}
         for role, part in parts.items():

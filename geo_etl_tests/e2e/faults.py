@@ -34,7 +34,7 @@ KEY = 4711
 """Of the advisory lock that the gate is made of."""
 
 
-def wait_until(condition: Callable[[], T], what: str, timeout: float = 60.0) -> T:
+def wait_until(condition: Callable[[], T], what: str, timeout: float = 240.0) -> T:
     """Poll until a condition is true; its value."""
     deadline = time.monotonic() + timeout
     while True:
@@ -124,7 +124,7 @@ class Running:
                     found.append(process)
         return found
 
-    def wait(self, timeout: float = 120) -> Ended:
+    def wait(self, timeout: float = 300) -> Ended:
         """Wait for the end."""
         code = self.process.wait(timeout)
         return Ended(code, self._out.read_text(), self._err.read_text())

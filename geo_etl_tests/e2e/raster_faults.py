@@ -1,9 +1,10 @@
-"""A raster that becomes a set of tiles, who reads that set without pause, and what is left in silver.
+"""A raster that becomes a set of tiles, who reads that set, and what is left in silver.
 
-Every raster here has pixels of one tenth of the range of bytes, so that a pixel says of which version
-it is: 20 to 39 of version 0, 40 to 59 of version 1, and so on.
+A pixel says of which version its raster is: it is from 20 to 39 in version 0, from 40 to 59 in
+version 1, and so on.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import psycopg
 import rasterio
+from affine import Affine
 
 from geo_etl_tests.e2e.faults import Ended, Poller, Running, Site
-from geo_etl_tests.raster_sources import write
+from geo_etl_tests.raster_sources import UTM, write
 
 SIDE = 2100
 """A little more than one step of the tile grid: four tiles, three of them small."""
@@ -25,7 +27,10 @@ TILED = {
     "max_raster_size_gb": "0.002",
     "target_tile_size_gb": "0.001",
 }
+MEMBERS, MEMBER_SIDE = 4, 100
 STEP = 20
+VERSIONS = 11
+"""That pixels can tell from each other."""
 
 
 def pixels_of(version: int, side: int = SIDE) -> np.ndarray:
@@ -60,6 +65,52 @@ class Sent:
         """Start its ingest, its temporary files in a folder of the test's own."""
         env = {"TMPDIR": str(scratch(site)), **env}
         return site.ingest_with(str(self.path), TILED, retries=retries, **env)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of rasters side by side to ingest, which becomes a collection of its name."""
+
+    path: Path
+    version: int
+
+    @property
+    def layer(self) -> str:
+        return self.path.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of all members together."""
+        return MEMBER_SIDE, MEMBERS * MEMBER_SIDE
+
+    def ingest(self, site: Site) -> Running:
+        """Start its ingest, its temporary files in a folder of the test's own."""
+        settings = {"target_crs": "native", "data_kind": "continuous"}
+        return site.ingest_with(f"{self.path}/", settings, TMPDIR=str(scratch(site)))
+
+
+def send_folder(path: Path, version: int) -> Folder:
+    """Write members `m0` to `m3`, in place of what was there."""
+    path.mkdir(exist_ok=True)
+    for number in range(MEMBERS):
+        place = UTM @ Affine.translation(number * MEMBER_SIDE, 0)
+        name = path / f"m{number}.tif"
+        name.unlink(missing_ok=True)
+        write(name, pixels_of(version, MEMBER_SIDE), transform=place)
+    return Folder(path, version)
+
+
+class Series:
+    """Versions of one raster, each sent when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sent = -1
+
+    def next(self) -> Sent:
+        """The version after the one that was sent last."""
+        self.sent = (self.sent + 1) % VERSIONS
+        return send(self.path, self.sent)
 
 
 def send(path: Path, version: int) -> Sent:
@@ -101,9 +152,10 @@ class Seen:
 class LayerReader(Poller):
     """Reads all of a set as a client does: the catalogue, then every file that it names."""
 
-    def __init__(self, site: Site, layer: str) -> None:
+    def __init__(self, site: Site, layer: str, shape: tuple[int, int] = (SIDE, SIDE)) -> None:
         super().__init__(site)
         self._layer = layer
+        self._shape = shape
 
     def look(self, connection: psycopg.Connection[Any]) -> Seen | None:
         """None while there is no such collection."""
@@ -126,26 +178,31 @@ class LayerReader(Poller):
             return None
         read = [read_item(item) for (item,) in items]
         versions = {version for version, _ in read}
-        assert sum(pixels for _, pixels in read) == SIDE * SIDE
+        assert sum(pixels for _, pixels in read) == math.prod(self._shape)
         for name, asset in collection[0]["assets"].items():
-            assert local(asset["href"]).stat().st_size, name
+            assert "source" in asset["roles"] or local(asset["href"]).stat().st_size, name
         mosaic = local(collection[0]["assets"]["mosaic"]["href"])
         with rasterio.open(mosaic) as file:
-            assert (file.width, file.height) == (SIDE, SIDE)
+            assert file.shape == self._shape
             # Nearest neighbours, so that nothing is mixed; some of every tile, also the small.
             versions.add(version_of(file.read(1, out_shape=(100, 100))))
-        names = {
-            local(asset["href"]).name for (item,) in items for asset in item["assets"].values()
-        }
-        named = {Path(path).name for (blobs,) in tiles for path in blobs.values()}
-        assert named <= names
+        if tiles:
+            recorded = {Path(path).name for (blobs,) in tiles for path in blobs.values()}
+            named = {path.name for (item,) in items for path in files_of(item)}
+            assert recorded == {name for name in named if name.endswith(".tif")}
         (version,) = versions
         return Seen(version, len(items), len(tiles))
 
 
+def files_of(item: dict[str, Any]) -> set[Path]:
+    """Files that an item names; its source is no address."""
+    assets = item["assets"].values()
+    return {local(asset["href"]) for asset in assets if "source" not in asset["roles"]}
+
+
 def read_item(item: dict[str, Any]) -> tuple[int, int]:
     """Version and number of the pixels of an item, all of whose files are there."""
-    found = {local(asset["href"]) for asset in item["assets"].values()}
+    found = files_of(item)
     assert all(path.stat().st_size for path in found)
     (cog,) = (path for path in found if path.suffix == ".tif")
     with rasterio.open(cog) as file:
@@ -211,8 +268,8 @@ def silver_files(site: Site, layer: str = "") -> set[str]:
 def done_pieces(site: Site, sent: Sent) -> dict[int, str]:
     """Pieces of the newest load of a source that are done, each with its record."""
     rows = site.rows(
-        "SELECT index, report::text FROM geo_etl.raster_piece WHERE report IS NOT NULL AND load_id ="
-        " (SELECT max(id) FROM geo_etl.raster_load WHERE source = %s)",
+        "SELECT index, report::text FROM geo_etl.raster_piece WHERE report IS NOT NULL"
+        " AND load_id = (SELECT max(id) FROM geo_etl.raster_load WHERE source = %s)",
         sent.source,
     )
     return dict(rows)

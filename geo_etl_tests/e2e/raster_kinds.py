@@ -114,6 +114,7 @@ KINDS: dict[str, Kind] = {
     "sixteen_bits": Kind(
         {"nw": (0,), "ne": (900,), "sw": (2100,), "se": (4000,)},
         {"nw": CLEAR},
+        {"data_kind": "continuous"},
         dtype="uint16",
         nodata=0,
     ),

@@ -4,6 +4,8 @@ After a fault the next ingest of the same source ends complete, readers have onl
 versions, and nothing is left in silver that is not part of one.
 """
 
+import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from geo_etl_tests.e2e.faults import (
+    Ended,
     Gate,
     Running,
     Site,
@@ -20,10 +23,12 @@ from geo_etl_tests.e2e.faults import (
     wait_until,
 )
 from geo_etl_tests.e2e.raster_faults import (
+    MEMBERS,
     TILES,
     LayerReader,
     Seen,
     Sent,
+    Series,
     assert_no_orphan,
     assert_published,
     assert_unpublished,
@@ -31,10 +36,9 @@ from geo_etl_tests.e2e.raster_faults import (
     done_pieces,
     scratch,
     send,
+    send_folder,
     silver_files,
 )
-
-FIRST, SECOND = 0, 1
 
 POINTS: dict[str, dict[str, Any]] = {
     # All is read and decided; nothing is noted.
@@ -58,9 +62,29 @@ POINTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def put(tmp_path: Path, unique: str) -> Callable[[int], Sent]:
-    """Write a version of the test's own raster; it is published as the set UNIQUE."""
-    return lambda version: send(tmp_path / f"{unique}.tif", version)
+def sent(tmp_path: Path, unique: str) -> Sent:
+    """A raster of the test's own; it is published as the set UNIQUE."""
+    return send(tmp_path / f"{unique}.tif", 0)
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
+    """A raster that tests share: each replaces what the one before it has published."""
+    return Series(tmp_path_factory.mktemp("series") / f"s{uuid.uuid4().hex[:10]}.tif")
+
+
+@pytest.fixture
+def published(site: Site, series: Series) -> Sent:
+    """A version of the shared raster that readers see; never twice the same."""
+    with site.connect() as connection:
+        seen = LayerReader(site, series.path.stem).look(connection)
+    if seen is None or seen.version != series.sent:  # it is the first test, or the last one failed
+        assert_whole(site, *ingested(site, series.next()))
+    return Sent(series.path, series.sent)
+
+
+def ingested(site: Site, sent: Sent) -> tuple[Sent, Ended]:
+    return sent, sent.ingest(site).wait()
 
 
 def kill(site: Site, gate: Gate, running: Running) -> None:
@@ -94,9 +118,8 @@ def caught(running: Running, condition: Callable[[], bool], what: str) -> None:
 
 @pytest.mark.parametrize("point", ["task", "piece"])
 def test_killed_task_is_tried_again_by_the_run(
-    point: str, site: Site, gate: Gate, put: Any, unique: str
+    point: str, site: Site, gate: Gate, sent: Sent
 ) -> None:
-    sent = put(FIRST)
     gate.on(**POINTS[point])
     running = sent.ingest(site)
     (backend,) = gate.wait(running)
@@ -110,9 +133,8 @@ def test_killed_task_is_tried_again_by_the_run(
 
 
 def test_task_that_stays_dead_fails_the_run_and_the_next_makes_only_the_rest(
-    site: Site, gate: Gate, put: Any, unique: str
+    site: Site, gate: Gate, sent: Sent
 ) -> None:
-    sent = put(FIRST)
     gate.on(**POINTS["piece"])
     running = sent.ingest(site, retries=False)
     (backend,) = gate.wait(running)
@@ -121,19 +143,18 @@ def test_task_that_stays_dead_fails_the_run_and_the_next_makes_only_the_rest(
     failed = running.wait()
     assert failed.code == 1
     assert failed.document["error"]["what"].startswith("step convert[")
-    assert_unpublished(site, unique)
+    assert_unpublished(site, sent.layer)
     done = done_pieces(site, sent)
     assert set(done) == {0, 2, 3}
 
-    assert_whole(site, sent, sent.ingest(site).wait())
+    assert_whole(site, *ingested(site, sent))
     assert done.items() <= done_pieces(site, sent).items()
 
 
 @pytest.mark.parametrize("point", ["piece", "record", "verify"])
 def test_lost_database_session_is_a_transient_fault(
-    point: str, site: Site, gate: Gate, put: Any, unique: str
+    point: str, site: Site, gate: Gate, sent: Sent
 ) -> None:
-    sent = put(FIRST)
     gate.on(**POINTS[point])
     running = sent.ingest(site)
     (backend,) = gate.wait(running)
@@ -147,51 +168,56 @@ def test_lost_database_session_is_a_transient_fault(
 
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_run_leaves_a_whole_version_and_the_next_run_completes(
-    point: str, site: Site, gate: Gate, put: Any, unique: str
+    point: str, site: Site, gate: Gate, series: Series, published: Sent
 ) -> None:
-    with LayerReader(site, unique) as reader:
+    before = published
+    with LayerReader(site, before.layer) as reader:
         reader.read_on()
-        first = put(FIRST)
-        assert_whole(site, first, first.ingest(site).wait())
-        second = put(SECOND)
+        sent = series.next()
         gate.on(**POINTS[point])
-        kill(site, gate, second.ingest(site))
-        assert_published(site, second if point in ("commit", "verify") else first)
+        kill(site, gate, sent.ingest(site))
+        assert_published(site, sent if point in ("commit", "verify") else before)
         reader.read_on()
-        assert_whole(site, second, second.ingest(site).wait())
+        assert_whole(site, *ingested(site, sent))
         reader.read_on()
     assert reader.problem is None
-    assert reader.seen == [None, Seen(FIRST, TILES, TILES), Seen(SECOND, TILES, TILES)]
+    assert reader.seen == [
+        Seen(version, TILES, TILES) for version in (before.version, sent.version)
+    ]
 
 
 @pytest.mark.parametrize("moment", ["conversion", "upload"])
 def test_run_killed_while_it_writes_leaves_nothing_once_it_is_cleaned_up(
-    moment: str, site: Site, put: Any, unique: str
+    moment: str,
+    site: Site,
+    series: Series,
+    published: Sent,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    first = put(FIRST)
-    assert_whole(site, first, first.ingest(site).wait())
-    whole, second = silver_files(site, unique), put(SECOND)
-    running = second.ingest(site)
+    whole = silver_files(site, published.layer)
+    sent = series.next()
+    running = sent.ingest(site)
 
     def writes() -> bool:
         if moment == "conversion":
-            return any(path.suffix == ".tif" for path in scratch(site).glob("geo_etl-*/*"))
-        return any("partial" in path for path in silver_files(site, unique))
+            return any(scratch(site).glob("*/analysis.tif"))
+        return any("partial" in path for path in silver_files(site, sent.layer))
 
     caught(running, writes, "a task to write")
     running.kill()
-    assert_published(site, first)
+    assert_published(site, published)
     assert any(scratch(site).iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch(site)))
     clean_up()
-    assert_published(site, first)
-    assert silver_files(site, unique) == whole
-    assert_whole(site, second, second.ingest(site).wait())
+    assert_published(site, published)
+    assert silver_files(site, sent.layer) == whole
+    assert not any(scratch(site).iterdir())
+    assert_whole(site, *ingested(site, sent))
 
 
 def test_orphaned_task_and_a_new_run_make_each_tile_once(
-    site: Site, gate: Gate, put: Any, unique: str
+    site: Site, gate: Gate, sent: Sent
 ) -> None:
-    sent = put(FIRST)
     gate.on(**POINTS["piece"])
     running = sent.ingest(site)
     gate.wait(running)
@@ -207,9 +233,8 @@ def test_orphaned_task_and_a_new_run_make_each_tile_once(
 
 @pytest.mark.parametrize("killed", ["step", "run"])
 def test_reexecution_never_loses_tiles_in_silence(
-    killed: str, site: Site, gate: Gate, put: Any, unique: str
+    killed: str, site: Site, gate: Gate, sent: Sent
 ) -> None:
-    sent = put(FIRST)
     gate.on(**POINTS["piece"])
     running = sent.ingest(site, retries=False, GEO_ETL_MAX_CONCURRENT="1")
     backends = gate.wait(running)
@@ -221,7 +246,7 @@ def test_reexecution_never_loses_tiles_in_silence(
         gate.open()
         assert running.wait().code == 1
     wait_until(lambda: gone(site, backends), "the sessions of the dead to end")
-    assert_unpublished(site, unique)
+    assert_unpublished(site, sent.layer)
     missing = set(range(TILES)) - set(done_pieces(site, sent))
     assert 1 in missing
 
@@ -232,7 +257,7 @@ def test_reexecution_never_loses_tiles_in_silence(
     if outcome["success"]:
         assert_published(site, sent)
     else:
-        assert_unpublished(site, unique)
+        assert_unpublished(site, sent.layer)
         said = " ".join(outcome["failures"]) or retried.err
         lost = sorted(set(range(TILES)) - set(done_pieces(site, sent)))
         assert f"{len(lost)} pieces are not converted, the first is number {lost[0]}" in said
@@ -248,35 +273,80 @@ def test_reexecution_never_loses_tiles_in_silence(
 
 @pytest.mark.parametrize("point", ["task", "piece", "files"])
 def test_cleanup_removes_what_a_killed_job_left_and_nothing_published(
-    point: str, site: Site, gate: Gate, put: Any, unique: str
+    point: str, site: Site, gate: Gate, series: Series, published: Sent
 ) -> None:
-    first = put(FIRST)
-    assert_whole(site, first, first.ingest(site).wait())
-    second = put(SECOND)
+    sent = series.next()
     gate.on(**POINTS[point])
-    kill(site, gate, second.ingest(site))
+    kill(site, gate, sent.ingest(site))
     before = site.rows("SELECT * FROM geo_etl.raster_publication ORDER BY layer, version")
     clean_up()
     assert site.rows("SELECT * FROM geo_etl.raster_publication ORDER BY layer, version") == before
-    assert_published(site, first)
-    assert_no_orphan(site, unique)
+    assert_published(site, published)
+    assert_no_orphan(site, sent.layer)
     assert not site.rows("SELECT 1 FROM geo_etl.raster_load WHERE state = 'making'")
     assert not site.rows("SELECT 1 FROM geo_etl.raster_discard")
-    assert not any(site.work.rglob("*.*"))
+    assert not [path for path in site.work.rglob("*") if path.is_file()]
+    assert_whole(site, *ingested(site, sent))
+
+
+# Many rasters
+
+
+def test_collection_killed_in_a_task_and_again_in_its_publish_is_whole_in_the_end(
+    site: Site, gate: Gate, tmp_path: Path, unique: str
+) -> None:
+    first = send_folder(tmp_path / unique, 0)
+    with LayerReader(site, unique, first.shape) as reader:
+        reader.read_on()
+        assert first.ingest(site).wait().code == 0
+        second = send_folder(tmp_path / unique, 1)
+        gate.on("INSERT ON geo_etl.raster_output", "NEW.index = 0 AND NEW.path ~ '/m2/'")
+        kill(site, gate, second.ingest(site))
+        gate.remove()
+        done = members_in_the_making(site, unique)
+        assert set(done) == {"m0", "m1"}
+        reader.read_on()
+
+        again = Gate(site)
+        again.on(**POINTS["record"])
+        kill(site, again, second.ingest(site))
+        again.remove()
+        now = members_in_the_making(site, unique)
+        assert set(now) == {"m0", "m1", "m2", "m3"}
+        assert done.items() <= now.items()  # none was made twice
+        reader.read_on()
+
+        ended = second.ingest(site).wait()
+        reader.read_on()
+    assert ended.code == 0, ended.err
+    assert ended.document["summary"]["converted"] == MEMBERS
+    assert reader.problem is None
+    assert reader.seen == [None, Seen(0, MEMBERS, 0), Seen(1, MEMBERS, 0)]
+    assert_no_orphan(site, unique)
+
+
+def members_in_the_making(site: Site, collection: str) -> dict[str, str]:
+    """Members that are made and not yet published, each with the transaction that said so."""
+    rows = site.rows(
+        "SELECT split_part(l.layer, '/', 2), p.xmin::text FROM geo_etl.raster_piece p"
+        " JOIN geo_etl.raster_load l ON l.id = p.load_id"
+        " WHERE l.layer ^@ %s AND l.state = 'making' AND p.report IS NOT NULL",
+        f"{collection}/",
+    )
+    return dict(rows)
 
 
 # PostgreSQL
 
 
-@pytest.mark.parametrize("point", ["piece", "record", "commit"])
+@pytest.mark.parametrize("point", ["piece", "commit"])
 def test_database_restarted_in_mid_run(
     point: str, own_site: Site, tmp_path: Path, unique: str
 ) -> None:
-    site = own_site
-    path = tmp_path / f"{unique}.tif"
-    first = send(path, FIRST)
-    assert_whole(site, first, first.ingest(site).wait())
-    second = send(path, SECOND)
+    site, path = own_site, tmp_path / f"{unique}.tif"
+    first = send(path, 0)
+    assert_whole(site, *ingested(site, first))
+    second = send(path, 1)
     gate = Gate(site)
     try:
         gate.on(**POINTS[point])
@@ -293,8 +363,8 @@ def test_database_restarted_in_mid_run(
             with site.connect() as connection:
                 seen = LayerReader(site, unique).look(connection)
             assert seen is not None
-            assert_published(site, first if seen.version == FIRST else second)
-        assert_whole(site, second, second.ingest(site).wait())
+            assert_published(site, (first, second)[seen.version])
+        assert_whole(site, *ingested(site, second))
     finally:
         site.kill_all()
         gate.remove()

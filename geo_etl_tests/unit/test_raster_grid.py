@@ -9,6 +9,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
+from rasterio.control import GroundControlPoint
 from rasterio.warp import calculate_default_transform
 
 from geo_etl.errors import RasterError
@@ -66,10 +67,28 @@ def test_a_rotated_raster_becomes_north_up_around_its_corners() -> None:
     assert grid.transform.a == pytest.approx(10, rel=0.3)
 
 
-def test_control_points_always_need_a_warp() -> None:
-    grid = Grid("EPSG:4326", Affine(0.1, 0, 5, 0, -0.1, 50), 20, 10)
-    assert in_crs(grid, "native", georeference="gcps") == (grid, True)
-    assert in_crs(grid, "EPSG:4326", georeference="gcps") == (grid, True)
+@pytest.mark.parametrize("crs", ["native", "EPSG:4326", "EPSG:3857"])
+def test_around_control_points_the_grid_is_north_up_and_the_one_that_gdal_suggests(
+    crs: str,
+) -> None:
+    # Seen from a satellite that flies south: columns run to the west, and along a curve.
+    points = tuple(
+        (col, row, 8 - col * 0.01 - row * 0.002, 50 - row * 0.01 + (col / 100) ** 2 * 0.01)
+        for row in (0.0, 100.0, 200.0)
+        for col in (0.0, 150.0, 300.0)
+    )
+    nearest = Grid("EPSG:4326", Affine(-0.01, -0.002, 8, 0.0003, -0.01, 50), 300, 200)
+    grid, must_warp = in_crs(nearest, crs, georeference="gcps", gcps=points)
+    transform, width, height = calculate_default_transform(
+        "EPSG:4326",
+        "EPSG:4326" if crs == "native" else crs,
+        300,
+        200,
+        gcps=[GroundControlPoint(row, col, x, y, 0.0) for col, row, x, y in points],
+    )
+    assert must_warp
+    assert grid.is_north_up
+    assert (grid.transform, grid.width, grid.height) == (transform, width, height)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])

@@ -97,6 +97,13 @@ def test_a_plain_geotiff_is_no_cog(source, out):
     assert any("not tiled" in problem for problem in proof.problems())
 
 
+def test_a_large_file_without_overviews_is_no_strictly_valid_cog(source, out):
+    write(source, heights(700, 700), tiled=True, blockxsize=512, blockysize=512)
+    proof = prove_against(source, run(source, out), cog=source).proof
+    assert not proof.cog_valid
+    assert any("overviews" in problem for problem in proof.problems())
+
+
 def changed(source: Path, out: Path, tmp_path: Path, **change) -> str:
     """The problems of a COG that was made from a source with another header."""
     pixels = (hills(100, 120) * 200).astype(np.int16)[None]

@@ -87,6 +87,28 @@ def test_a_report_comes_back_with_its_files() -> None:
     assert from_record(PieceReport, strict(to_record(one))) == one
 
 
+def test_a_record_from_before_a_field_was_there_is_read_with_its_default() -> None:
+    @dataclass
+    class Then:
+        count: int
+
+    @dataclass
+    class Now:
+        count: int
+        names: tuple[str, ...] = ("none",)
+
+    assert from_record(Now, strict(to_record(Then(3)))) == Now(3)
+
+
+def test_a_record_of_something_else_is_refused() -> None:
+    @dataclass
+    class One:
+        count: int
+
+    with pytest.raises(TypeError, match="count"):
+        from_record(One, {"size": 3})
+
+
 def test_what_has_no_record_is_refused() -> None:
     @dataclass
     class Odd:

@@ -284,7 +284,8 @@ def test_control_points_are_used(tmp_path: Path) -> None:
     ) as out:  # fmt: skip
         out.write(pixels)
     grid = Grid("EPSG:4326", from_gcps(points), 200, 100)
-    facts = facts_of(grid, "uint8", georeference="gcps")
+    gcps = tuple((point.col, point.row, point.x, point.y) for point in points)
+    facts = facts_of(grid, "uint8", georeference="gcps", gcps=gcps)
     found, mask = warped(path, facts, plan_of(facts, "native", "nearest", validity="mask"))
     assert np.array_equal(found, pixels)
     assert (mask == 255).all()

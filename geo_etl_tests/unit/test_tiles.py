@@ -80,4 +80,5 @@ def test_names_are_quoted() -> None:
 
     assert urls.tilejson == (
         "http://x/tiles/collections/a%20b/items/c%2Fd%3Fe/WebMercatorQuad/tilejson.json?assets=f"
+        "&tile_format=png"
     )

@@ -1,9 +1,8 @@
 """Local folders that a layer needs while it is read."""
 
-import shutil
-import tempfile
 import weakref
-from pathlib import Path
+
+from geo_etl.ingest.scratch import Scratch
 
 
 class WorkFolder:
@@ -14,5 +13,6 @@ class WorkFolder:
     """
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="geo_etl-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        scratch = Scratch()
+        self.path = scratch.path
+        weakref.finalize(self, scratch.remove)
