@@ -31,7 +31,7 @@ def options(path: Path, crs: str) -> None:
     """Print the creation options, resampling and nodata of the analysis tier, for the peers."""
     manifest = manifest_of(path, crs)
     plan = manifest.tiers[0]
-    pairs = creation_options(plan.profile, manifest.facts, plan.grid)
+    pairs = creation_options(plan.profile, plan.grid)
     print(json.dumps({"creation": pairs, **asdict(plan.profile)}))
 
 

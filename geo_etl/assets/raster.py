@@ -60,6 +60,8 @@ from geo_etl.raster.ownership import check_layer
 from geo_etl.report.raster_outcome import Course, raster_result
 from geo_etl.report.raster_result import RasterResult
 from geo_etl.resources.blob_storage import BlobStorageResource
+from geo_etl.resources.blobs import BlobStorage
+from geo_etl.resources.collections import collection_of
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.rasters import Rasters
 from geo_etl.resources.serving import ServingResource
@@ -139,6 +141,7 @@ def _plan(
     storage.stat(source)
     # A run that was started with a tag alone may name a source that nobody registered yet.
     context.instance.add_dynamic_partitions(str(raster_sources.name), [str(source)])
+    _check_alone(storage, source)
     overrides = dict(config.spec)
     if config.tile:
         overrides["max_raster_size_gb"] = ALWAYS_TILED_GB
@@ -167,6 +170,21 @@ def _plan(
     )
     rasters.remove_discarded(storage)
     return RasterPlan(manifest, load, blob.etag)
+
+
+def _check_alone(storage: BlobStorage, source: SourceRef) -> None:
+    """Refuse a member of a folder that is one collection: readers would see part of it.
+
+    Raises:
+        SpecError: names the collection.
+    """
+    collection = collection_of(storage, source)
+    if collection is not None:
+        raise SpecError(
+            f"run of {source}",
+            f"it is a member of collection {collection}, by 'collection: true' in that folder",
+            f"Ingest the collection: 'geo-etl ingest {collection}/'.",
+        )
 
 
 @op(

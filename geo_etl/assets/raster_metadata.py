@@ -22,7 +22,6 @@ TIER_COLUMNS = (
     ("pixels", "string"),
     ("compression", "string"),
     ("proof", "string"),
-    ("href", "string"),
 )
 MEMBER_COLUMNS = (
     ("source", "string"),
@@ -44,8 +43,8 @@ def raster_metadata(result: RasterResult, summary: str | None) -> dict[str, Any]
             that was done already.
     """
     counts = result.summary
-    metadata = {
-        **_common(result, summary),
+    metadata: dict[str, Any] = {
+        **_first(result, summary),
         "data_kind": f"{result.data_kind}: {result.data_kind_because}",
         "pixels": counts.pixels,
         "valid_share": round(counts.pixels_valid / counts.pixels, 6) if counts.pixels else 0.0,
@@ -59,8 +58,6 @@ def raster_metadata(result: RasterResult, summary: str | None) -> dict[str, Any]
     }
     if result.narrowed_to is not None:
         metadata["narrowed_to"] = result.narrowed_to
-    if result.stac.item_id is not None:
-        metadata["stac_item"] = f"{result.stac.collection_id}/{result.stac.item_id}"
     if result.tiles:
         metadata["tiles"] = (
             f"{counts.total_tiles} = {counts.tiles_converted} converted + "
@@ -68,7 +65,9 @@ def raster_metadata(result: RasterResult, summary: str | None) -> dict[str, Any]
         )
     if result.preview_url is not None:
         metadata["preview"] = MetadataValue.url(result.preview_url)
-    return metadata
+    if result.stac.item_id is not None:
+        metadata["stac_item"] = f"{result.stac.collection_id}/{result.stac.item_id}"
+    return metadata | _rest(result, summary)
 
 
 def collection_metadata(result: CollectionResult, summary: str | None) -> dict[str, Any]:
@@ -90,41 +89,51 @@ def collection_metadata(result: CollectionResult, summary: str | None) -> dict[s
         for member in sorted(result.members, key=lambda member: member.status != "bad")
     ]
     return {
-        **_common(result, summary),
+        **_first(result, summary),
         "pixels": counts.pixels,
         "members": f"{counts.members} = {counts.converted} converted + {counts.unchanged} "
         f"unchanged + {counts.bad} bad; {counts.removed} removed",
         "member_table": _table(rows[:SHOWN_MEMBERS], MEMBER_COLUMNS),
+        **_rest(result, summary),
     }
 
 
-def _common(result: RasterResult | CollectionResult, summary: str | None) -> dict[str, Any]:
+def _first(result: RasterResult | CollectionResult, summary: str | None) -> dict[str, Any]:
+    """What a person looks for first; the UI keeps the order."""
+    metadata: dict[str, Any] = {"layer": result.layer}
+    if summary is not None:
+        metadata["quality"] = MetadataValue.md(summary)
+    if result.warnings:
+        lines = (f"- {plain_markdown(warning)}" for warning in result.warnings)
+        metadata["warnings"] = MetadataValue.md("\n".join(lines))
+    if result.viewer_url is not None:
+        metadata["viewer"] = MetadataValue.url(result.viewer_url)
+    return metadata
+
+
+def _rest(result: RasterResult | CollectionResult, summary: str | None) -> dict[str, Any]:
     metadata: dict[str, Any] = {
-        "layer": result.layer,
-        "stac_items": result.stac.items,
+        "tiers": _table([_tier(asset) for asset in result.assets], TIER_COLUMNS),
         "size": file_size(sum(asset.bytes for asset in result.assets)),
         "monthly_cost_usd": round(sum(asset.monthly_cost for asset in result.assets), 6),
-        "tiers": _table([_tier(asset) for asset in result.assets], TIER_COLUMNS),
+        "stac_items": result.stac.items,
+    }
+    if result.stac.bbox is not None:
+        metadata["bbox"] = MetadataValue.text(", ".join(f"{side:g}" for side in result.stac.bbox))
+    links = [
+        ("tilejson", result.tiles_url),
+        ("quality_report", result.quality_report_url),
+        *((f"{asset.tier}_cog", asset.href) for asset in result.assets),
+        ("mosaic", result.mosaic.vrt if result.mosaic else None),
+    ]
+    metadata |= {name: MetadataValue.url(url) for name, url in links if url is not None}
+    if (uri := _uri(result)) is not None:
+        metadata["dagster/uri"] = uri
+    return metadata | {
         "version": result.version or 0,
         "already_done": summary is None,
         "result": MetadataValue.json(result.model_dump(mode="json")),
     }
-    if (uri := _uri(result)) is not None:
-        metadata["dagster/uri"] = uri
-    if summary is not None:
-        metadata["quality"] = MetadataValue.md(summary)
-    if result.stac.bbox is not None:
-        metadata["bbox"] = MetadataValue.json(list(result.stac.bbox))
-    if result.warnings:
-        lines = (f"- {plain_markdown(warning)}" for warning in result.warnings)
-        metadata["warnings"] = MetadataValue.md("\n".join(lines))
-    links = [
-        ("tilejson", result.tiles_url),
-        ("viewer", result.viewer_url),
-        ("quality_report", result.quality_report_url),
-        ("mosaic", result.mosaic.vrt if result.mosaic else None),
-    ]
-    return metadata | {name: MetadataValue.url(url) for name, url in links if url is not None}
 
 
 def _uri(result: RasterResult | CollectionResult) -> str | None:
@@ -144,7 +153,6 @@ def _tier(asset: RasterAsset) -> Record:
         "pixels": pixel_words(asset),
         "compression": compression_words(asset),
         "proof": proof_words(asset),
-        "href": asset.href or "",
     }
 
 

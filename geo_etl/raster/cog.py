@@ -18,7 +18,7 @@ from geo_etl.raster.manifest import Profile
 from geo_etl.raster.profiles import SMALLEST_BLOCK
 from geo_etl.raster.pyramid import overview_documents, with_overviews
 from geo_etl.raster.rendering import look_in, render
-from geo_etl.raster.view import GDAL_TYPES, nodata_text
+from geo_etl.raster.view import GDAL_TYPES
 
 PREDICTORS = {1: "NO", 2: "STANDARD", 3: "FLOATING_POINT"}
 STRIP_HEIGHT = 512
@@ -191,7 +191,7 @@ def _say(element: Xml.Element, band: Band, profile: Profile) -> None:
         Xml.SubElement(element, "Offset").text = repr(band.offset)
         Xml.SubElement(element, "Scale").text = repr(band.scale)
     if profile.nodata is not None:
-        Xml.SubElement(element, "NoDataValue").text = nodata_text(profile.nodata, profile.dtype)
+        Xml.SubElement(element, "NoDataValue").text = repr(profile.nodata)
     Xml.SubElement(element, "ColorInterp").text = band.color.capitalize()
     if profile.tier == "archive" and band.significant_bits:
         _metadata(element, {"NBITS": str(band.significant_bits)}, domain="IMAGE_STRUCTURE")

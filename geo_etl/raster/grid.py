@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from affine import Affine
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
@@ -22,17 +21,21 @@ from rasterio.warp import calculate_default_transform
 
 from geo_etl.errors import RasterError
 from geo_etl.raster.facts import Grid, RasterFacts
+from geo_etl.raster.places import (
+    LIMB_SAMPLES,
+    SAMPLES,
+    Floats,
+    centre_if_crossing,
+    finite,
+    is_geographic,
+    pole_inside,
+    sample,
+)
 from geo_etl.spec.raster import NATIVE
 
 MERCATOR_LATITUDE = math.degrees(2 * math.atan(math.exp(math.pi)) - math.pi / 2)
 """Where the square of web mercator ends (EPSG:3857), in degrees."""
 MERCATOR_EDGE = math.pi * 6378137.0
-SAMPLES = 101
-"""Points along a row and along a column that tell where a raster lies."""
-LIMB_SAMPLES = 1001
-"""The same where some have no coordinates: near the limb of a disk, places are far apart."""
-WIDE_GAP = 45.0
-"""Degrees of longitude without data that prove that a raster does not go around the world."""
 MOST_TIMES = 20.0
 """Pixels of a target grid per pixel of the source, or the inverse, at most."""
 SMALL = 1_000_000
@@ -43,7 +46,6 @@ class _NothingLeftError(ValueError):
     pass
 
 
-Floats = npt.NDArray[np.float64]
 FAILURES = (CRSError, ProjError, RasterioCRSError, RasterioError, CPLE_BaseError, ValueError)
 """What pyproj, rasterio and GDAL raise where nothing leads from one CRS to another."""
 
@@ -61,7 +63,7 @@ def target_grid(facts: RasterFacts, target_crs: str, name: str) -> tuple[Grid, b
     source = facts.grid
     crs = source.crs if target_crs == NATIVE else target_crs
     if facts.gcps:
-        return _around_points(facts, crs, name), True
+        return _aroundpoints(facts, crs, name), True
     if not same_crs(source.crs, crs):
         return _suggested(unrolled(source)[0], crs, name), True
     rolled, columns = (source, 0) if target_crs == NATIVE else unrolled(source)
@@ -96,18 +98,14 @@ def unrolled(grid: Grid) -> tuple[Grid, int]:
     if -180 - a <= west and east <= 180 + a:
         return grid, 0
     if west >= 180 or west < -180 - a:
-        turns = math.floor((west + 180) / 360)
-        return Grid(grid.crs, Affine(a, b, c - 360 * turns, d, e, f), grid.width, grid.height), 0
-    if abs(a * grid.width - 360) > a / 2:
+        turned = 360 * math.floor((west + 180) / 360)
+        c, west, east = c - turned, west - turned, east - turned
+        grid = Grid(grid.crs, Affine(a, b, c, d, e, f), grid.width, grid.height)
+    if abs(a * grid.width - 360) > a / 2 or east <= 180 + a:
         return grid, 0
     columns = round((180 - west) / a)
     moved = Affine(a, b, c + columns * a - 360, d, e, f)
     return Grid(grid.crs, moved, grid.width, grid.height), columns
-
-
-def is_geographic(crs: str) -> bool:
-    """Whether coordinates are longitudes and latitudes."""
-    return bool(CRS.from_user_input(crs).is_geographic)
 
 
 def _flipped(grid: Grid) -> Grid:
@@ -117,7 +115,7 @@ def _flipped(grid: Grid) -> Grid:
     return Grid(grid.crs, transform, grid.width, grid.height)
 
 
-def _around_points(facts: RasterFacts, crs: str, name: str) -> Grid:
+def _aroundpoints(facts: RasterFacts, crs: str, name: str) -> Grid:
     """The grid that GDAL suggests for what ground control points place, not an affine one."""
     source = facts.grid
     points = [GroundControlPoint(row, col, x, y, 0.0) for col, row, x, y in facts.gcps]
@@ -136,13 +134,13 @@ def _suggested(source: Grid, crs: str, name: str) -> Grid:
         target, geodetic = CRS.from_user_input(crs), CRS.from_epsg(4326)
         forward = Transformer.from_crs(source.crs, target, always_xy=True)
         to_degrees = Transformer.from_crs(source.crs, geodetic, always_xy=True)
-        x, y = _points(source, SAMPLES)
+        x, y = sample(source, SAMPLES)
         if not np.isfinite(forward.transform(x, y)).all():
-            x, y = _points(source, LIMB_SAMPLES)
-        longitude, latitude = _finite(*to_degrees.transform(x, y))
-        reached = _finite(*forward.transform(x, y))
-        pole = _pole_inside(source, to_degrees)
-        centre = None if pole else _centre_if_crossing(source, longitude)
+            x, y = sample(source, LIMB_SAMPLES)
+        longitude, latitude = finite(*to_degrees.transform(x, y))
+        reached = finite(*forward.transform(x, y))
+        pole = pole_inside(source, to_degrees)
+        centre = None if pole else centre_if_crossing(source, longitude)
         if target.is_geographic:
             grid = _geographic(source, target, crs, centre)
         elif _is_web_mercator(target):
@@ -171,52 +169,6 @@ def _no_way(source: Grid, crs: str, name: str, error: Exception) -> RasterError:
         f"it can't be brought from its CRS ({_short(source.crs)}) to {crs}: {_reason(error)}",
         "Set target_crs: native, or to a CRS of the same body, or correct source_crs.",
     )
-
-
-def _points(grid: Grid, count: int) -> tuple[Floats, Floats]:
-    columns, rows = np.meshgrid(
-        np.linspace(0, grid.width, count), np.linspace(0, grid.height, count)
-    )
-    a, b, c, d, e, f = grid.transform[:6]
-    return (a * columns + b * rows + c).ravel(), (d * columns + e * rows + f).ravel()
-
-
-def _finite(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    good = np.isfinite(x) & np.isfinite(y)
-    return x[good], y[good]
-
-
-def _pole_inside(source: Grid, to_degrees: Transformer) -> float | None:
-    """Latitude of the pole that lies inside; None for none, and for grids of degrees."""
-    if is_geographic(source.crs):
-        return None
-    for latitude in (90.0, -90.0):
-        x, y = to_degrees.transform(0.0, latitude, direction="INVERSE")
-        if not (math.isfinite(x) and math.isfinite(y)):
-            continue
-        column, row = ~source.transform @ (x, y)
-        if 1 < column < source.width - 1 and 1 < row < source.height - 1:
-            return latitude
-    return None
-
-
-def _centre_if_crossing(source: Grid, longitude: Floats) -> float | None:
-    """Longitude of the middle, 0 to 360, of a raster that lies across 180°; None otherwise."""
-    if is_geographic(source.crs):
-        xmin, _, xmax, _ = source.bounds
-        tolerance = abs(source.transform.a) + abs(source.transform.b)
-        around = xmin < -180 - tolerance or xmax > 180 + tolerance
-        return (xmin + xmax) / 2 % 360 if around and xmax - xmin < 360 - WIDE_GAP else None
-    turned = np.unique(longitude % 360)
-    gaps = np.diff(np.append(turned, turned[0] + 360))
-    widest = int(gaps.argmax())
-    if gaps[widest] < WIDE_GAP:
-        return None
-    west = turned[(widest + 1) % turned.size]
-    extent = 360 - gaps[widest]
-    if not west < 180 < west + extent and not west < 540 < west + extent:
-        return None
-    return float((west + extent / 2) % 360)
 
 
 def _geographic(source: Grid, target: CRS, crs: str, centre: float | None) -> Grid:

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
 
 from geo_etl.catalog.rasters import RASTERS
 from geo_etl.errors import RasterError, SpecError
@@ -122,8 +124,13 @@ def convert(manifest: RasterManifest, piece: Piece, path: Path, folder: Path) ->
     spec, name = manifest.order.spec, str(manifest.order.source)
     plans = [manifest.plan_of(tier) for tier in piece.tiers]
     check_room(name, piece, plans, folder)
-    with open_raster(path, name, spec) as opened:
-        return convert_piece(opened, manifest.facts, plans, piece, spec, name, folder)
+    try:
+        with open_raster(path, name, spec) as opened:
+            return convert_piece(opened, manifest.facts, plans, piece, spec, name, folder)
+    except (RasterioError, CPLE_BaseError, OSError):
+        # GDAL does not say so, but a disk that somebody else has filled is the likeliest reason.
+        check_room(name, piece, plans, folder)
+        raise
 
 
 def file_names(manifest: RasterManifest, piece: Piece) -> dict[Tier, str]:

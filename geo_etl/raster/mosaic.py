@@ -19,7 +19,6 @@ from rasterio.crs import CRS
 
 from geo_etl.errors import RasterError
 from geo_etl.raster.facts import Grid, Validity
-from geo_etl.raster.view import nodata_text
 
 BLOCK = 512
 """Edge of a block in pixels, as in the COGs."""
@@ -179,7 +178,7 @@ def _add_band(root: Element, index: int, band: MosaicBand, *, with_nodata: bool)
     if band.name:
         SubElement(element, "Description").text = band.name
     if with_nodata:
-        SubElement(element, "NoDataValue").text = nodata_text(band.nodata, band.dtype)
+        SubElement(element, "NoDataValue").text = repr(band.nodata)
     if band.unit:
         SubElement(element, "UnitType").text = band.unit
     if (band.scale, band.offset) != (1.0, 0.0):

@@ -100,7 +100,7 @@ def _stage(
     check_size(name, size, spec)
     target = folder / staged_name(name, Path(file_name), format_)
     target.symlink_to(path.absolute())
-    role = extension_of(path.name)
+    role = extension_of(path.name) or format_.extensions[0]
     for world in world_files(role):
         if world in parts:
             _text(parts[world], name)

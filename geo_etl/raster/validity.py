@@ -19,6 +19,9 @@ from geo_etl.raster.facts import Validity
 from geo_etl.raster.nodata import fits_type
 from geo_etl.spec import RasterSpec
 
+LARGEST_EXACT = 2**53
+"""Up to which every whole number is a float of 64 bits too."""
+_WIDE = {"int64", "uint64"}
 _NODATA = re.compile(r"<NoDataValue>([^<]+)</NoDataValue>")
 
 
@@ -98,6 +101,12 @@ def _check_spec(dataset: rasterio.DatasetReader, name: str, nodata: float) -> No
             f"nodata is {nodata:g}, which no pixel of type {unfit} can have",
             "Correct nodata in the spec.",
         )
+    if _WIDE & set(dataset.dtypes) and abs(nodata) > LARGEST_EXACT:
+        raise SpecError(
+            name,
+            f"nodata is {nodata:.0f}, which can't be told from its neighbours",
+            f"Give these pixels a value between -{LARGEST_EXACT} and {LARGEST_EXACT}.",
+        )
 
 
 def _check_one(dataset: rasterio.DatasetReader, name: str, alpha: int | None) -> None:
@@ -133,16 +142,16 @@ def _no_pixel_has(nodata: float, dtype: str) -> tuple[str, ...]:
 
 
 def _check_exact(dataset: rasterio.DatasetReader, name: str) -> None:
-    """Refuse a nodata value that is another as a float, as which rasterio gives it."""
-    if not {"int64", "uint64"} & set(dataset.dtypes):
+    """Refuse a nodata value of 64-bit integers that is another as a float, as rasterio has it."""
+    if not _WIDE & set(dataset.dtypes):
         return
     written = _written(dataset)
-    if written is not None and written.lstrip("-").isdigit() and int(written) != float(written):
+    if written is not None and written.lstrip("-").isdigit() and abs(int(written)) > LARGEST_EXACT:
         raise SourceError(
             name,
             f"its nodata value {written} is too large to be told from its neighbours",
-            "Give these pixels a value between -9007199254740992 and 9007199254740992, and "
-            "declare that.",
+            f"Give these pixels a value between -{LARGEST_EXACT} and {LARGEST_EXACT}, and declare "
+            "that.",
         )
 
 

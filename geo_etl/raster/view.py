@@ -63,8 +63,7 @@ def view(
             root, "VRTRasterBand", dataType=GDAL_TYPES[dtype or known.dtype], band=str(number)
         )
         if validity == "nodata" and nodata is not None:
-            text = nodata_text(nodata, dtype or known.dtype)
-            Xml.SubElement(band, "NoDataValue").text = text
+            Xml.SubElement(band, "NoDataValue").text = repr(nodata)
         if known.color != "undefined":
             Xml.SubElement(band, "ColorInterp").text = known.color.capitalize()
         _sources(band, dataset, str(index), moves)
@@ -72,11 +71,6 @@ def view(
         mask = Xml.SubElement(Xml.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
         _sources(mask, dataset, "mask,1", moves)
     return Xml.tostring(root, encoding="unicode")
-
-
-def nodata_text(nodata: float, dtype: str) -> str:
-    """A nodata value as a document holds it; GDAL reads that of 64-bit integers up to a point."""
-    return str(int(nodata)) if dtype in {"int64", "uint64"} else repr(nodata)
 
 
 def _georeference(

@@ -36,7 +36,14 @@ def _crs(value: str) -> str:
 
 
 def _target_crs(value: str) -> str:
-    return value if value == NATIVE else _crs(value)
+    if value == NATIVE:
+        return value
+    crs = CRS.from_user_input(_crs(value))
+    if len(crs.axis_info) != 2 or not (crs.is_geographic or crs.is_projected):
+        raise ValueError(
+            f"'{crs.name}' is no CRS of a map: it must be projected, or longitude and latitude"
+        )
+    return value
 
 
 def _extension(value: str) -> str:

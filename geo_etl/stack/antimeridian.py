@@ -14,7 +14,8 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import calculate_default_transform
-from rio_tiler.io import MultiBaseReader, Reader
+from rio_tiler.io import Reader
+from rio_tiler.io.base import SpatialMixin
 from rio_tiler.models import ImageData
 from titiler.pgstac.reader import PgSTACReader, SimpleSTACReader
 
@@ -73,6 +74,10 @@ def _merged(images: list[ImageData]) -> ImageData:
     return first
 
 
+_GRID_ON_THE_MAP: Any = vars(SpatialMixin)["_dst_geom_in_tms_crs"]
+"""Not by `super()`: it would store the value of both properties under the one name."""
+
+
 @attr.s
 class ItemReader(PgSTACReader):
     """Reader of one item; its assets know what they cover."""
@@ -80,14 +85,17 @@ class ItemReader(PgSTACReader):
     @cached_property
     def _dst_geom_in_tms_crs(self) -> tuple[Affine, int, int]:
         """Grid on the map, for the range of zooms: TileJSON has it, and map clients keep to it."""
-        west, _, east, _ = self.item.bbox
-        if west <= east or self.tms.rasterio_crs != MERCATOR:
-            # By its function: the property of the parent would be stored under the same name.
-            return MultiBaseReader._dst_geom_in_tms_crs.func(self)  # type: ignore[no-any-return]
-        # Across the map's edge the pixels would seem as wide as the world: another edge, then.
-        middle = (west + east + 360) / 2
-        around = CRS.from_string(f"+proj=merc +R=6378137 +lon_0={middle} +units=m")
-        return calculate_default_transform(self.crs, around, self.width, self.height, *self.bounds)
+        box = self.item.bbox
+        if box is None or box[0] <= box[2] or self.tms.rasterio_crs != MERCATOR:
+            grid: tuple[Affine, int, int] = _GRID_ON_THE_MAP.func(self)
+        else:
+            # Across the map's edge its pixels would seem as wide as the world: another edge, then.
+            middle = (box[0] + box[2] + 360) / 2
+            around = CRS.from_string(f"+proj=merc +R=6378137 +lon_0={middle} +units=m")
+            grid = calculate_default_transform(
+                self.crs, around, self.width, self.height, *self.bounds
+            )
+        return grid
 
     reader: type[Reader] = attr.ib(default=AroundReader)
 

@@ -96,7 +96,10 @@ def test_a_failed_job_is_exit_code_1_with_the_remedy(
     [
         (["ingest", "nowhere.gpkg"], "there is no such file"),
         (["ingest", "bronze/nowhere.gpkg"], "container 'bronze' holds no such blob"),
-        (["ingest", "brnze/nowhere.gpkg"], "there is no such file. Give a file, or a blob like"),
+        (
+            ["ingest", "brnze/nowhere.gpkg"],
+            "there is no such file. Give a file, a folder, or a blob like",
+        ),
         (["tasks", "ffffffff"], "there is no such job"),
         (["reset"], "Nothing was done"),
         (["spec"], "Give a source, or --schema"),

@@ -37,7 +37,16 @@ def shown_at(tilejson: str, place: tuple[float, float]) -> tuple[int, ...]:
         return (0, 0, 0, 0)
     assert tile.status_code == 200, tile.text
     picture = Image.open(io.BytesIO(tile.content)).convert("RGBA")
-    return picture.getpixel((int(x % 1 * picture.width), int(y % 1 * picture.height)))
+    return tuple(np.array(picture)[int(y % 1 * picture.height), int(x % 1 * picture.width)])
+
+
+def value_at(served: str, result: dict[str, Any], place: tuple[float, float]) -> float | None:
+    """The value of the one band that the tile server gives at a longitude and latitude."""
+    stac, (longitude, latitude) = result["stac"], place
+    item = f"{served}/tiles/collections/{stac['collection_id']}/items/{stac['item_id']}"
+    answer = httpx.get(f"{item}/point/{longitude},{latitude}?assets=analysis", timeout=60)
+    (value,) = answer.json()["values"]
+    return value
 
 
 def links_of(engine: sa.Engine, result: dict[str, Any]) -> dict[str, str]:
@@ -75,22 +84,11 @@ def test_a_map_shows_what_was_drawn(
     # Other values look otherwise, the same ones the same.
     values = {kind.values[quarter][:3] for quarter in drawn}
     assert len({found[quarter] for quarter in drawn}) == len(values), found
-
-
-@pytest.mark.parametrize("name", ["heights", "sixteen_bits", "classes", "mask"])
-def test_the_tile_server_gives_the_very_values(
-    name: str, process: Any, served: str, tmp_path: Path
-) -> None:
-    kind = KINDS[name]
-    result = process(kind.write(tmp_path / f"{name}.tif"), **kind.spec)
-    stac = result["stac"]
-    item = f"{served}/tiles/collections/{stac['collection_id']}/items/{stac['item_id']}"
-
-    for quarter, (longitude, latitude) in kind.middles().items():
-        answer = httpx.get(f"{item}/point/{longitude},{latitude}?assets=analysis", timeout=60)
-        (value,) = answer.json()["values"]
-        (drawn,) = kind.values[quarter]
-        assert value == (None if drawn == kind.nodata else drawn)
+    if len(kind.values["nw"]) == 1:
+        assert {q: value_at(served, result, place) for q, place in kind.middles().items()} == {
+            quarter: None if value == kind.nodata else value
+            for quarter, (value,) in kind.values.items()
+        }
 
 
 def test_a_map_of_a_collection_shows_all_of_its_members(

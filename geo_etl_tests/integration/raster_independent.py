@@ -5,6 +5,7 @@ by GDAL on whole arrays without the approximation that warpers make. Nothing of 
 what ought to become of the files (`raster_expectations.py`).
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from affine import Affine
 from pyproj import CRS, Transformer
 from rasterio.control import GroundControlPoint
 from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import GCPTransformer
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -24,6 +26,8 @@ from rasterio.windows import Window
 Pixels = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+EXACT = 1e-4
+"""Pixels of the source that the warp may be wrong by; of 0 GDAL makes no view."""
 REACH = 4
 """Pixels of the source that may have a part in one of the target, or that warpers differ by."""
 
@@ -164,6 +168,15 @@ def source_places(raster: Raster, crs: str, transform: Affine, shape: tuple[int,
     return found
 
 
+def around(at: Floats, width: int, height: int) -> Window:
+    """The part of a raster that places lie in, with what a kernel reaches beside them."""
+    margin = 4 * REACH
+    col, row = np.floor(at[:, np.isfinite(at).all(axis=0)])
+    left, top = max(0, int(col.min()) - margin), max(0, int(row.min()) - margin)
+    right, bottom = int(col.max()) + margin, int(row.max()) + margin
+    return Window(left, top, min(width, right) - left, min(height, bottom) - top)
+
+
 def surely(valid: Bools, at: Floats) -> tuple[Bools, Bools]:
     """Where a warp must give a valid pixel, and where it must not, by the source's pixels around.
 
@@ -233,7 +246,7 @@ def warped(
                 height=shape[0],
                 width=shape[1],
                 resampling=Resampling[resampling],
-                tolerance=0,
+                tolerance=EXACT,
             ) as view,
         ):
             found: Pixels = view.read()
@@ -262,6 +275,8 @@ def psnr(one: Pixels, other: Pixels) -> float:
 def picture(content: bytes) -> Pixels:
     """A PNG, shape (bands, rows, columns)."""
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    with rasterio.MemoryFile(content) as held, held.open() as dataset:
-        found: Pixels = dataset.read()
-        return found
+    with rasterio.MemoryFile(content) as held, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with held.open() as dataset:
+            found: Pixels = dataset.read()
+            return found

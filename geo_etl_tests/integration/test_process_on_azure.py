@@ -130,7 +130,7 @@ def test_a_raster_and_its_siblings_come_from_azure_and_its_files_go_there(
 
     (item,) = items_of(engine, unique).values()
     files = files_of(item)
-    assert set(files) == {"analysis", "thumbnail", "report"}
+    assert set(files) == {"analysis", "thumbnail", "quality_report"}
     assert {ref.container for ref in files.values()} == {blobs.silver_container}
     assert {ref.path for ref in files.values()} == set(silver(blobs))
     assert result["assets"][0]["href"] == item["assets"]["analysis"]["href"]

@@ -284,3 +284,11 @@ def test_a_folder_of_many_is_planned_by_one_listing(
     )
     assert len(found.members) == 60
     assert len(listings) < 20
+
+
+def test_a_raster_in_a_folder_that_is_one_collection_is_not_ingested_alone(
+    run_asset: Any, folder: Path, unique: str
+) -> None:
+    (folder / "_ingest.yaml").write_text("collection: true\n")
+    said = failure_of(run_asset("raster", f"bronze/{unique}/dem_0.tif"))
+    assert f"geo-etl ingest bronze/{unique}/" in said

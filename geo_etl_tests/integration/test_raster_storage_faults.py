@@ -1,5 +1,8 @@
 """Storage that fails at any one of its calls: a raster is published as a whole or not at all."""
 
+import shutil
+import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,29 +154,143 @@ def assert_no_orphan(engine: sa.Engine, bronze: Path, layer: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_raster_is_whole_or_as_it_was_whatever_call_fails(
-    verb: str, run: Any, broken: Broken, bronze: Path, engine: sa.Engine, unique: str
+    verb: str,
+    run: Any,
+    broken: Broken,
+    stack: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    bronze: Path,
+    engine: sa.Engine,
+    unique: str,
 ) -> None:
+    # Every publish has blobs to remove.
+    monkeypatch.setattr(stack, "versions_kept", 1)
     key = f"bronze/{unique}/a.tif"
     send(bronze / unique, 0)
     assert run("raster", key).success
     send(bronze / unique, 1)
-    number, failed = 0, 0
+    reached = 0
     while True:
-        number += 1
-        broken.fail_at(verb, number)
+        broken.fail_at(verb, reached + 1)
         before = versions_seen(engine, unique)
         # Again from the beginning: a job that is continued makes fewer calls.
         result = run("raster", key, force=True)
+        seen = versions_seen(engine, unique)
         if not broken.has_failed:
             break
-        failed += not result.success
-        seen = versions_seen(engine, unique)
+        reached += 1
         assert seen in (before, [1])
-        assert result.success <= (seen == [1])
-    print("CALLS", verb, number - 1, failed)
-    broken.mend()
+        assert not result.success or seen == [1]
+    assert reached
     assert result.success, failure_of(result)
-    again = run("raster", key)
-    assert again.success, failure_of(again)
-    assert versions_seen(engine, unique) == [1]
     assert_no_orphan(engine, bronze, unique)
+
+
+def test_what_may_pass_is_tried_again_in_the_same_run(
+    run: Any, broken: Broken, bronze: Path, engine: sa.Engine, unique: str
+) -> None:
+    send(bronze / unique, 0)
+    broken.fail_at("write", 1, ConnectionResetError)
+    result = run("raster", f"bronze/{unique}/a.tif")
+    assert broken.has_failed
+    assert result.success, failure_of(result)
+    assert versions_seen(engine, unique) == [0]
+    assert_no_orphan(engine, bronze, unique)
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_members_that_are_done_are_not_made_again(
+    number: int, run: Any, broken: Broken, bronze: Path, engine: sa.Engine, unique: str
+) -> None:
+    def write_members(version: int) -> None:
+        for name in "abc":
+            send(bronze / unique, version, f"{name}.tif")
+
+    def made() -> dict[str, str]:
+        """Members that are made, each with the transaction that said so."""
+        with engine.connect() as connection:
+            rows = connection.execute(
+                sa.text(
+                    "SELECT layer, raster_piece.xmin::text AS xmin FROM geo_etl.raster_piece"
+                    " JOIN geo_etl.raster_load ON raster_load.id = load_id"
+                    " WHERE layer ^@ :name AND job_id <> ALL (:shown) AND report IS NOT NULL"
+                ),
+                {"name": f"{unique}/", "shown": shown},
+            )
+            return {row.layer: row.xmin for row in rows}
+
+    shown: list[str] = []
+    write_members(0)
+    assert run("collection", f"bronze/{unique}").success
+    with engine.connect() as connection:
+        query = sa.text("SELECT job_id FROM geo_etl.raster_publication WHERE layer ^@ :name")
+        shown += connection.execute(query, {"name": unique}).scalars()
+    write_members(1)
+    broken.fail_at("write", number)  # a member takes three: its file, its picture, its report
+    assert not run("collection", f"bronze/{unique}").success
+    assert versions_seen(engine, unique) == [0, 0, 0]
+    done = made()
+
+    broken.mend()
+    assert run("collection", f"bronze/{unique}").success
+    assert versions_seen(engine, unique) == [1, 1, 1]
+    assert len(done) == 1
+    assert done.items() <= made().items()
+    assert_no_orphan(engine, bronze, unique)
+
+
+def test_no_room_for_temporary_files_is_said_before_a_task_begins(
+    run: Any, bronze: Path, engine: sa.Engine, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(bronze / unique, 0)
+    full = type(shutil.disk_usage("/"))(10**12, 10**12 - 1000, 1000)
+    monkeypatch.setattr("geo_etl.raster.ingest.shutil.disk_usage", lambda _: full)
+    result = run("raster", f"bronze/{unique}/a.tif")
+    assert "Make room in the folder for temporary files (TMPDIR)" in failure_of(result)
+    assert versions_seen(engine, unique) == []
+    assert_no_orphan(engine, bronze, unique)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder that holds 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("only who may mount can make a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("target", ["native", "EPSG:4326"])
+def test_disk_that_fills_in_mid_task_leaves_nothing(
+    target: str,
+    run: Any,
+    small_disk: Path,
+    bronze: Path,
+    engine: sa.Engine,
+    unique: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (bronze / unique).mkdir()
+    noise = np.random.default_rng(3).integers(0, 60_000, (1, 900, 900), dtype="uint16")
+    write(bronze / unique / "a.tif", noise)
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(small_disk))
+        # Others fill the disk after the task has looked: it is large when it is asked first.
+        room, sizes = shutil.disk_usage, iter([shutil.disk_usage("/")])
+        patch.setattr(
+            "geo_etl.raster.ingest.shutil.disk_usage", lambda folder: next(sizes, room(folder))
+        )
+        failed = run("raster", f"bronze/{unique}/a.tif", target_crs=target)
+        said = failure_of(failed)
+        assert not failed.success
+        assert "Make room in the folder for temporary files (TMPDIR)" in said
+        assert list(small_disk.iterdir()) == []
+    assert_no_orphan(engine, bronze, unique)
+    assert run("raster", f"bronze/{unique}/a.tif", target_crs=target).success

@@ -147,7 +147,7 @@ def hrefs(document: RasterResult) -> list[str]:
 
 def test_an_item_with_the_files_of_the_job_passes() -> None:
     document = result()
-    check = catalogued(document, {"dem": JOB}, {"dem": item(*hrefs(document))})
+    check = catalogued(document, {"dem": JOB}, {"dem": item(*hrefs(document))}, None)
     assert check.passed
     assert "1 STAC items in system-rasters" in said(check)
 
@@ -156,15 +156,15 @@ def test_tiles_are_looked_for_in_all_items() -> None:
     document = tiled(empty=(4,))
     items = {tile.item_id: item(*tile.hrefs.values()) for tile in document.tiles if tile.item_id}
     assert len(items) == 5
-    assert catalogued(document, dict.fromkeys(items, JOB), items).passed
+    assert catalogued(document, dict.fromkeys(items, JOB), items, None).passed
     items["dem_3"] = item("file:///elsewhere.tif")
-    check = catalogued(document, dict.fromkeys(items, JOB), items)
+    check = catalogued(document, dict.fromkeys(items, JOB), items, None)
     assert not check.passed
     assert "analysis_3.tif" in said(check)
 
 
 def test_a_missing_item_fails() -> None:
-    check = catalogued(result(), {"dem": JOB}, {"dem": None})
+    check = catalogued(result(), {"dem": JOB}, {"dem": None}, None)
     assert not check.passed
     assert "no STAC item system-rasters/dem" in said(check)
 
@@ -172,18 +172,18 @@ def test_a_missing_item_fails() -> None:
 def test_an_item_of_another_job_than_published_fails() -> None:
     document = result()
     stale = item(*hrefs(document), job_id="00" * 32)
-    check = catalogued(document, {"dem": JOB}, {"dem": stale})
+    check = catalogued(document, {"dem": JOB}, {"dem": stale}, None)
     assert not check.passed
     assert "is of another job" in said(check)
 
 
 def test_a_newer_version_published_since_is_no_fault() -> None:
     newer = "99" * 32
-    assert catalogued(result(), {"dem": newer}, {"dem": item("new.tif", job_id=newer)}).passed
+    assert catalogued(result(), {"dem": newer}, {"dem": item("new.tif", job_id=newer)}, None).passed
 
 
 def test_a_layer_that_is_not_published_fails() -> None:
-    assert not catalogued(result(), {}, {}).passed
+    assert not catalogued(result(), {}, {}, None).passed
 
 
 def test_many_problems_are_counted() -> None:

@@ -221,3 +221,18 @@ class TestVisualization:
 )
 def test_overviews_end_at_512_pixels(width, height, count):
     assert overview_count(width, height) == count
+
+
+@pytest.mark.parametrize(("width", "height"), [(512, 4096), (1024, 8192), (256, 2048)])
+def test_a_tall_raster_whose_halves_are_one_block_wide_is_strictly_valid(
+    source, out, width, height
+):
+    write(source, np.zeros((1, height, width), np.uint8))
+    path = run(source, out, output_tier="archive").file("archive")
+    assert cog_validate(path, strict=True, quiet=True) == (True, [], [])
+
+
+def test_a_column_of_one_pixel_gets_through(source, out):
+    write(source, heights(1025, 1))
+    with rasterio.open(run(source, out, output_tier="archive").file("archive")) as cog:
+        assert np.array_equal(cog.read(), heights(1025, 1))

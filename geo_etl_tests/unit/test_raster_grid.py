@@ -232,3 +232,31 @@ def corners(grid: Grid, crs: str) -> tuple[list[float], list[float]]:
     to_crs = Transformer.from_crs(grid.crs, crs, always_xy=True)
     xs, ys = to_crs.transform(*zip(*places, strict=True))
     return list(xs), list(ys)
+
+
+def test_rows_of_several_degrees_at_the_poles_do_not_coarsen_web_mercator() -> None:
+    world = Grid("EPSG:4326", Affine(5, 0, -180, 0, -5, 90), 72, 36)
+    grid, _ = in_crs(world, "EPSG:3857")
+    at_the_equator = 5 * math.pi * 6378137 / 180
+    assert 0.8 < grid.transform.a / at_the_equator < 1.5
+
+
+def test_what_lies_beyond_web_mercator_is_refused() -> None:
+    arctic = Grid("EPSG:4326", Affine(1, 0, -180, 0, -1, 90), 360, 4)
+    with pytest.raises(RasterError, match="nothing of it would be left"):
+        in_crs(arctic, "EPSG:3857")
+
+
+@pytest.mark.parametrize(("west", "columns"), [(-360, 180), (-240, 60), (100, 80)])
+def test_a_world_around_any_meridian_becomes_minus_180_to_180(west: int, columns: int) -> None:
+    world = Grid("EPSG:4326", Affine(1, 0, west, 0, -1, 90), 360, 180)
+    grid, moved = unrolled(world)
+    assert grid.bounds == (-180, -90, 180, 90)
+    assert moved == columns
+
+
+def test_a_part_west_of_minus_180_degrees_moves_whole() -> None:
+    part = Grid("EPSG:4326", Affine(0.1, 0, -190, 0, -0.1, 10), 200, 200)
+    grid, moved = unrolled(part)
+    assert grid.bounds == pytest.approx((170, -10, 190, 10))
+    assert moved == 0

@@ -352,8 +352,17 @@ def test_degrees_that_are_said_to_be_metres_are_refused(tmp_path: Path) -> None:
         Affine(1, 0, 0, 0, -1, 90),
         Affine(1.0, 0, -180.5, 0, -1.0, 90.5),
         Affine(0.5, 0, 170, 0, -0.5, 10),
+        Affine(0.5, 0, -190, 0, -0.5, 10),
+        Affine(1, 0, 100, 0, -1, 90),
     ],
-    ids=["-180 to 180", "0 to 360", "by middles", "over the antimeridian"],
+    ids=[
+        "-180 to 180",
+        "0 to 360",
+        "by middles",
+        "over the antimeridian",
+        "over it from the east",
+        "around another meridian",
+    ],
 )
 def test_usual_longitudes_are_plausible(transform: Affine, tmp_path: Path) -> None:
     pixels = np.zeros((1, 10, 360 if transform.a == 1 else 100), "uint8")
@@ -488,6 +497,24 @@ def test_nodata_that_no_pixel_can_have_is_said(tmp_path: Path) -> None:
     facts = look(path)
     assert warned(facts, "-9e+99")
     assert facts.validity == "none"
+
+
+def test_a_fraction_as_nodata_of_whole_numbers_is_left_aside_and_said(tmp_path: Path) -> None:
+    path = tiff(tmp_path / "a.tif", np.ones((1, 8, 8), "uint8"), nodata=111)
+    path.write_bytes(path.read_bytes().replace(b"111\0", b"1.5\0"))
+    facts = look(path)
+    assert warned(facts, "nodata value 1.5, which no pixel")
+    assert facts.valid_pixels == 64
+
+
+def test_nodata_that_only_whole_numbers_of_64_bits_hold_is_refused(tmp_path: Path) -> None:
+    path = tiff(tmp_path / "a.tif", np.full((1, 8, 8), 2**53), nodata=2**53)
+    assert look(path).valid_pixels == 0
+    path.write_bytes(path.read_bytes().replace(b"9007199254740992\0", b"9007199254740993\0"))
+    with pytest.raises(SourceError, match="9007199254740993 is too large"):
+        look(path)
+    with pytest.raises(SpecError, match="can't be told from its neighbours"):
+        look(path, nodata=-(2.0**60))
 
 
 def test_black_inside_a_picture_is_suspicious(tmp_path: Path) -> None:

@@ -105,8 +105,9 @@ def test_an_empty_file_is_refused(extension: str, tmp_path: Path) -> None:
         opened(path)
 
 
-def test_the_spec_says_the_format_of_a_misleading_name(tmp_path: Path) -> None:
-    path = tiff(tmp_path / "scene.dat")
+@pytest.mark.parametrize("name", ["scene.dat", "scene"])
+def test_the_spec_says_the_format_of_a_misleading_name(name: str, tmp_path: Path) -> None:
+    path = tiff(tmp_path / name)
     assert opened(path, file_extension="tif")[0] == "GTiff"
 
 
