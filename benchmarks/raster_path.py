@@ -16,11 +16,13 @@ from geo_etl.raster.reference import reference
 from geo_etl.spec import RasterSpec, SourceRef
 
 
-def manifest_of(path: Path, crs: str) -> RasterManifest:
-    """Inspect and plan: the analysis tier."""
+def manifest_of(path: Path, crs: str, largest_gb: float = 2.0) -> RasterManifest:
+    """Inspect and plan: the analysis tier, in tiles when it is larger."""
     from geo_etl.raster import ingest
 
-    spec = RasterSpec(target_crs=crs)
+    spec = RasterSpec(
+        target_crs=crs, max_raster_size_gb=largest_gb, target_tile_size_gb=largest_gb / 2
+    )
     order = RasterOrder(
         SourceRef("bench", path.name), "", datetime.now(UTC), path.stat().st_size, "bench", spec
     )
@@ -51,12 +53,12 @@ def pixels(path: Path, crs: str, target: Path) -> None:
         write_cog(source, plan.grid, plan.profile, manifest.facts, target)
 
 
-def whole(path: Path, crs: str, target: Path) -> None:
+def whole(path: Path, crs: str, target: Path, largest_gb: str = "2.0") -> None:
     """Inspect, plan, convert and prove every piece, one after the other."""
     from geo_etl.raster import ingest
 
     clock = time.monotonic()
-    manifest = manifest_of(path, crs)
+    manifest = manifest_of(path, crs, float(largest_gb))
     seconds = {"plan": time.monotonic() - clock}
     for piece in manifest.pieces:
         clock = time.monotonic()
@@ -72,5 +74,7 @@ if __name__ == "__main__":
     name, source, crs, *more = sys.argv[1:]
     if name == "options":
         options(Path(source), crs)
+    elif name == "pixels":
+        pixels(Path(source), crs, Path(more[0]))
     else:
-        {"pixels": pixels, "whole": whole}[name](Path(source), crs, Path(more[0]))
+        whole(Path(source), crs, Path(more[0]), *more[1:])

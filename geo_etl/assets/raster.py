@@ -70,6 +70,8 @@ from geo_etl.settings import get_settings
 from geo_etl.spec import SourceRef, task_id
 
 LAYER_TAG = "geo_etl/layer"
+TILE_TAG = "geo_etl/tile"
+"""On runs of `tile_raster`: Dagster's command leaves out the configuration of a partitioned job."""
 ALWAYS_TILED_GB = 1e-9
 """In place of `max_raster_size_gb`, where tiles are asked for whatever the size."""
 
@@ -79,7 +81,7 @@ class RasterConfig(Config):
 
     spec: dict[str, Any] = Field({}, description="Overrides of the source's spec")
     force: bool = Field(False, description="Run again even if this very job is done")
-    tile: bool = Field(False, description="Make a set of tiles, however small the raster is")
+    tile: bool = Field(False, description="Cut it into tiles, however small the raster is")
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _plan(
     context.instance.add_dynamic_partitions(str(raster_sources.name), [str(source)])
     _check_alone(storage, source)
     overrides = dict(config.spec)
-    if config.tile:
+    if config.tile or context.has_tag(TILE_TAG):
         overrides["max_raster_size_gb"] = ALWAYS_TILED_GB
     ingest.check_early(source, resolve_raster(storage, source, overrides))
     found, rasters = identify_raster(storage, source, overrides), Rasters(postgis.engine)

@@ -67,8 +67,20 @@ def layer_facts(version: "Version") -> dict[str, Any]:
 
 def show_layers(found: "list[Version]") -> None:
     """Versions for people, on stdout."""
+    from geo_etl.report.words import file_size
+
     rows = [
-        ("raster layer", "version", "", "pixels", "MB", "form", "published (UTC)", "job", "source")
+        (
+            "raster layer",
+            "version",
+            "",
+            "pixels",
+            "size",
+            "form",
+            "published (UTC)",
+            "job",
+            "source",
+        )
     ]
     rows += [
         (
@@ -76,7 +88,7 @@ def show_layers(found: "list[Version]") -> None:
             str(version.number),
             "current" if version.current else "kept" if version.load_id is not None else "gone",
             f"{version.pixels:,}",
-            f"{version.bytes / 1e6:,.1f}",
+            file_size(version.bytes),
             version.form,
             f"{version.published_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
             version.job_id[:8],

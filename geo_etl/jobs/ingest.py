@@ -2,7 +2,7 @@
 
 from dagster import define_asset_job
 
-from geo_etl.assets.raster import raster_cog
+from geo_etl.assets.raster import TILE_TAG, raster_cog
 from geo_etl.assets.raster_collection import raster_collection
 from geo_etl.assets.vector import RETRY_ALL_STEPS, vector_table
 from geo_etl.jobs.executor import forkserver_executor
@@ -27,9 +27,8 @@ tile_raster = define_asset_job(
     "tile_raster",
     selection=[raster_cog],
     executor_def=forkserver_executor,
-    config={"ops": {"raster_cog": {"config": {"tile": True}}}},
-    description="As process_raster, always into a set of tiles.",
-    tags={"geo_etl/kind": "raster", **RETRY_ALL_STEPS},
+    description="As process_raster, always cut into tiles (of target_tile_size_gb).",
+    tags={"geo_etl/kind": "raster", TILE_TAG: "true", **RETRY_ALL_STEPS},
 )
 
 process_raster_collection = define_asset_job(

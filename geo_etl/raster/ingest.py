@@ -29,8 +29,8 @@ from geo_etl.raster.profiles import pixel_bytes, profile_for
 from geo_etl.raster.tiling import plan_pieces
 from geo_etl.spec import RasterSpec, SourceRef, Tier
 
-ROOM_FACTOR = 2.5
-"""Scratch space for a task, in bytes of its pixels: the reference, a lossy copy, the files."""
+ROOM_FACTOR = 3.0
+"""Scratch space for a task, in bytes of its pixels: the reference, overviews, a lossy copy, files."""
 
 
 def check_early(source: SourceRef, spec: RasterSpec) -> None:

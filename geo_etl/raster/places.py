@@ -27,7 +27,7 @@ def is_geographic(crs: str) -> bool:
 
 
 def sample(grid: Grid, count: int) -> tuple[Floats, Floats]:
-    """x and y of so many places along each side and between, from corner to corner; shape (n,)."""
+    """Places from corner to corner, so many along each side: x and y, shape (count²,)."""
     columns, rows = np.meshgrid(
         np.linspace(0, grid.width, count), np.linspace(0, grid.height, count)
     )

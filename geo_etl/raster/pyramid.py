@@ -98,7 +98,7 @@ def _copy(source: str, profile: Profile, facts: RasterFacts, target: Path) -> No
     lock = threading.Lock()
     with rasterio.open(source) as first:
         depth = first.count * itemsize(first.dtypes[0])
-        windows = list(parts(first.width, first.height, depth, PART_BYTES))
+        windows = list(parts(first.width, first.height, depth, PART_BYTES, profile.blocksize))
         shape = {
             "width": first.width,
             "height": first.height,
@@ -132,8 +132,8 @@ def _copy(source: str, profile: Profile, facts: RasterFacts, target: Path) -> No
             "w",
             driver="GTiff",
             tiled=True,
-            blockxsize=BLOCK,
-            blockysize=BLOCK,
+            blockxsize=profile.blocksize,
+            blockysize=profile.blocksize,
             interleave="band",
             bigtiff="IF_SAFER",
             **shape,

@@ -242,7 +242,8 @@ def graticule(axes: Axes, crs: pyproj.CRS, bounds: Bounds) -> None:
 
 
 def _continuous(longitudes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Longitudes of a grid without the jump at the antimeridian."""
+    """Longitudes of a grid without the jump at the antimeridian; NaN where there are none."""
+    longitudes = np.where(np.isfinite(longitudes), longitudes, np.nan)
     middle = longitudes[longitudes.shape[0] // 2, longitudes.shape[1] // 2]
     turns: npt.NDArray[np.float64] = np.round((longitudes - middle) / 360)
     return longitudes - 360 * turns

@@ -345,6 +345,12 @@ def gone(site: Site, backends: list[int]) -> bool:
     return not site.rows("SELECT 1 FROM pg_stat_activity WHERE pid = ANY (%s)", backends)
 
 
+def blocked_by(site: Site, backend: int) -> list[int]:
+    """Backends that wait for what this one holds."""
+    query = "SELECT pid FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+    return [pid for (pid,) in site.rows(query, backend)]
+
+
 def client_of(site: Site, backend: int) -> psutil.Process:
     """The process at the other end of a backend's connection."""
     port = site.one("SELECT client_port FROM pg_stat_activity WHERE pid = %s", backend)

@@ -21,6 +21,7 @@ from geo_etl_tests.e2e.faults import (
     Reader,
     Running,
     Site,
+    blocked_by,
     clean_up,
     client_of,
     deliver,
@@ -257,12 +258,7 @@ def test_orphaned_load_task_and_a_new_run_load_each_chunk_once(
     (backend,) = gate.wait(running)
     running.kill_parent()
     again = site.ingest(delivery)
-    wait_until(
-        lambda: site.rows(
-            "SELECT 1 FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))", backend
-        ),
-        "the new run to wait for the orphan",
-    )
+    wait_until(lambda: blocked_by(site, backend), "the new run to wait for the orphan")
     gate.open()
     assert_whole(site, unique, delivery, again.wait())
 
@@ -327,8 +323,7 @@ def test_publish_step_killed_in_its_transaction_leaves_the_old_version(
 
         def waiting() -> list[int]:
             assert running.process.poll() is None, running.wait().err
-            query = "SELECT pid FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
-            return [pid for (pid,) in site.rows(query, holder.info.backend_pid)]
+            return blocked_by(site, holder.info.backend_pid)
 
         backend = wait_until(waiting, "the publish to wait")[0]
         client_of(site, backend).kill()

@@ -17,6 +17,7 @@ from geo_etl_tests.e2e.faults import (
     Gate,
     Running,
     Site,
+    blocked_by,
     clean_up,
     client_of,
     gone,
@@ -234,10 +235,10 @@ def test_orphaned_task_and_a_new_run_make_each_tile_once(
 ) -> None:
     gate.on(**POINTS["piece"])
     running = sent.ingest(site)
-    gate.wait(running)
+    (backend,) = gate.wait(running)
     running.kill_parent()
     again = sent.ingest(site)
-    gate.wait(again, 2)
+    wait_until(lambda: blocked_by(site, backend), "the new run to wait for the orphan")
     gate.open()
     assert_whole(site, sent, again.wait())
 

@@ -92,7 +92,8 @@ MASKED: dict[str, Any] = {
     "tiers": ALL,
 }
 POINTS: dict[str, Any] = {"crs": "EPSG:4326", "kind": "continuous", "validity": "none"}
-PALETTE: dict[str, Any] = {"kind": "classes", "tiers": ALL}
+# Sharp borders of pure colours are what JPEG is worst at.
+PALETTE: dict[str, Any] = {"kind": "classes", "tiers": ALL, "picture": 23.0}
 RGB: dict[str, Any] = {"kind": "imagery", "bands": 3, "tiers": ALL}
 WORLD_FILE = "1.0\n0.0\n0.0\n-1.0\n500000.0\n5000000.0\n"
 UTM = {"source_crs": "EPSG:32633"}

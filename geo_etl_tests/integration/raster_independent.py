@@ -7,6 +7,7 @@ what ought to become of the files (`raster_expectations.py`).
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ import numpy.typing as npt
 import rasterio
 from affine import Affine
 from pyproj import CRS, Transformer
+from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import GCPTransformer
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject
 from rasterio.windows import Window
 
 Pixels = npt.NDArray[Any]
@@ -78,7 +81,7 @@ def read(name: str, crs: str | None = None, window: Window | None = None) -> Ras
     Args:
         crs: instead of the one that the file declares.
     """
-    with rasterio.open(name) as dataset:
+    with _opened(name) as dataset:
         points, points_crs = dataset.gcps
         if crs is None:
             declared = points_crs if points else dataset.crs
@@ -112,6 +115,18 @@ def read(name: str, crs: str | None = None, window: Window | None = None) -> Ras
         )
 
 
+def _opened(name: str) -> rasterio.DatasetReader:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        dataset = rasterio.open(name)
+    # What PROJ has against a CRS is raised by whatever is asked first.
+    with suppress(RasterioError, CPLE_BaseError):
+        _ = dataset.crs
+    with suppress(RasterioError, CPLE_BaseError):
+        _ = dataset.colorinterp
+    return dataset
+
+
 def _colormap(dataset: rasterio.DatasetReader) -> dict[int, tuple[int, ...]]:
     try:
         return dict(dataset.colormap(1))
@@ -129,6 +144,14 @@ def places(raster: Raster, cols: Floats, rows: Floats) -> tuple[Floats, Floats]:
     return a * cols + b * rows + c, d * cols + e * rows + f
 
 
+def degrees_of(raster: Raster) -> CRS:
+    """Of WGS 84 on Earth, of its own body elsewhere."""
+    crs = CRS.from_user_input(raster.crs)
+    assert crs.ellipsoid is not None
+    on_earth = 6.3e6 < crs.ellipsoid.semi_major_metre < 6.4e6
+    return CRS.from_epsg(4326) if on_earth else CRS.from_user_input(crs.geodetic_crs)
+
+
 def degrees(raster: Raster, at_most: int = 40_000) -> tuple[Floats, Floats, Bools]:
     """Longitudes and latitudes of pixels' middles, and which are valid; a regular choice of them.
 
@@ -138,8 +161,7 @@ def degrees(raster: Raster, at_most: int = 40_000) -> tuple[Floats, Floats, Bool
     step = max(1, round((height * width / at_most) ** 0.5))
     rows, cols = np.mgrid[0:height:step, 0:width:step]
     x, y = places(raster, cols + 0.5, rows + 0.5)
-    geodetic = CRS.from_user_input(raster.crs).geodetic_crs
-    west_east = Transformer.from_crs(raster.crs, geodetic, always_xy=True)
+    west_east = Transformer.from_crs(raster.crs, degrees_of(raster), always_xy=True)
     longitude, latitude = west_east.transform(x, y)
     known = np.isfinite(longitude) & np.isfinite(latitude)
     valid = raster.anywhere[::step, ::step]
@@ -225,22 +247,29 @@ def warped(
     wide = "complex64" if raster.dtype.startswith("complex") else "float64"
     pixels = np.nan_to_num(raster.pixels[raster.data].astype(wide))
     crs_of = rasterio.CRS.from_user_input
-    place: dict[str, Any] = {"transform": raster.transform}
     if raster.gcps:
-        points = [GroundControlPoint(p.row, p.col, p.x, p.y, p.z or 0.0) for p in raster.gcps]
-        place = {"gcps": points}
+        placed = np.zeros((len(pixels), *shape), wide)
+        reproject(
+            pixels,
+            placed,
+            gcps=[GroundControlPoint(p.row, p.col, p.x, p.y, p.z or 0.0) for p in raster.gcps],
+            src_crs=crs_of(raster.crs),
+            dst_transform=transform,
+            dst_crs=crs_of(crs),
+            resampling=Resampling[resampling],
+        )
+        return placed
     count, height, width = pixels.shape
     with rasterio.MemoryFile() as held:
         with held.open(
             driver="GTiff", count=count, height=height, width=width, dtype=wide,
-            crs=crs_of(raster.crs), **place,
+            crs=crs_of(raster.crs), transform=raster.transform,
         ) as made:  # fmt: skip
             made.write(pixels)
         with (
             held.open() as source,
             WarpedVRT(
                 source,
-                src_crs=crs_of(raster.crs),
                 crs=crs_of(crs),
                 transform=transform,
                 height=shape[0],

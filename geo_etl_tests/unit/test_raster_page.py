@@ -45,6 +45,8 @@ from geo_etl_tests.unit.test_quality import HOSTILE, Page
 from geo_etl_tests.unit.test_raster_result import folder
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
+DISK = "+proj=geos +h=35785831 +lon_0=-75 +sweep=x"
+"""As a geostationary satellite sees it: space at its corners."""
 MARS = (
     'GEOGCS["Mars",DATUM["D_Mars",SPHEROID["Mars",3396190,169.89]],PRIMEM["Reference",0],'
     'UNIT["degree",0.0174532925199433]]'
@@ -467,6 +469,7 @@ def test_an_empty_tile_is_marked_and_has_no_picture() -> None:
         Grid("EPSG:3031", Affine(10_000, 0, -3e6, 0, -10_000, 3e6), 600, 600),
         Grid(MARS, Affine(1, 0, -180, 0, -1, 90), 360, 180),
         Grid("no such CRS", Affine(1, 0, 0, 0, -1, 0), 10, 10),
+        Grid(DISK, Affine(20_055, 0, -5_434_905, 0, -20_055, 5_434_905), 542, 542),
         replace(TARGET, transform=Affine.rotation(30) @ Affine.scale(3, -4)),
         replace(TARGET, transform=Affine(1, 0, 0, 0, 1, 0)),
         Grid("EPSG:4326", Affine(1e-9, 0, 10, 0, -1e-9, 50), 1, 1),
