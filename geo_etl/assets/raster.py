@@ -24,6 +24,7 @@ from pydantic import Field
 
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
 from geo_etl.assets.liveness import HOST, HOST_TAG
+from geo_etl.assets.raster_blobs import write_report
 from geo_etl.assets.raster_checks import (
     ASSET,
     CATALOGUED,
@@ -37,16 +38,14 @@ from geo_etl.assets.raster_checks import (
     served,
 )
 from geo_etl.assets.raster_files import make_piece
-from geo_etl.assets.raster_layer import (
-    PublishedRaster,
+from geo_etl.assets.raster_layer import PublishedRaster, prepare_layer
+from geo_etl.assets.raster_metadata import raster_metadata
+from geo_etl.assets.raster_places import (
     catalogued_collection,
     catalogued_items,
     place_of,
-    prepare_layer,
     probe_layer,
-    write_report,
 )
-from geo_etl.assets.raster_metadata import raster_metadata
 from geo_etl.assets.vector import JOB_ID_TAG, RETRY_ALL_STEPS
 from geo_etl.errors import SpecError, TransientError
 from geo_etl.ingest.clock import Clock, Span

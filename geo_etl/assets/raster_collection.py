@@ -37,18 +37,17 @@ from geo_etl.assets.raster_checks import (
     proven,
     served,
 )
-from geo_etl.assets.raster_gathering import (
+from geo_etl.assets.raster_gathered import (
     catalogued_members,
-    check_outcomes,
     collection_place,
-    plan_collection_run,
-    prepare_collection,
     stored_members,
     write_collection_report,
 )
-from geo_etl.assets.raster_layer import catalogued_collection, probe_layer
+from geo_etl.assets.raster_gathering import check_outcomes, prepare_collection
+from geo_etl.assets.raster_gathering_plan import plan_collection_run
 from geo_etl.assets.raster_members import Outcome, make_members, numbered
 from geo_etl.assets.raster_metadata import collection_metadata
+from geo_etl.assets.raster_places import catalogued_collection, probe_layer
 from geo_etl.assets.vector import JOB_ID_TAG, RETRY_ALL_STEPS
 from geo_etl.errors import SpecError
 from geo_etl.ingest.clock import Clock, Span

@@ -1,170 +1,33 @@
-"""A collection of rasters as a whole: what its run has to do, and what its members become."""
+"""From the finished members of a collection of rasters to what is published, at once."""
 
-import hashlib
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-from geo_etl.assets.raster_layer import (
-    MOSAIC,
-    REPORT,
-    Item,
-    box_of,
-    search_of,
-    urls_of,
-    write_blob,
-)
-from geo_etl.assets.raster_members import Outcome, member_overrides, numbered, shape_of
+from geo_etl.assets.raster_blobs import MOSAIC, REPORT, write_blob
+from geo_etl.assets.raster_documents import search_of
+from geo_etl.assets.raster_members import Outcome
 from geo_etl.catalog.raster_collections import CollectionFacts, mosaic_file, raster_collection
 from geo_etl.catalog.validate import validate
-from geo_etl.errors import ConservationError, GeoEtlError, RasterError, SourceError, SpecError
-from geo_etl.ingest.clock import Clock
+from geo_etl.errors import ConservationError, RasterError
 from geo_etl.raster.collection import (
     CollectionManifest,
-    Member,
-    Shape,
-    batches_of,
-    collection_job_id,
 )
-from geo_etl.raster.ingest import software_versions
 from geo_etl.raster.layers import Version, items_of
 from geo_etl.raster.loads import LoadPlan, begin_load
 from geo_etl.raster.members import SHOWN, member_of
 from geo_etl.raster.mosaic import Member as MosaicMember
 from geo_etl.raster.mosaic import mosaic_grid, vrt
 from geo_etl.raster.outputs import Attempt, begin_piece, reports_of
-from geo_etl.raster.ownership import check_layer
 from geo_etl.raster.publish import Candidate
-from geo_etl.raster.records import from_record, to_record
-from geo_etl.report.collection_outcome import Member as MemberReport
-from geo_etl.report.collection_page import collection_page
-from geo_etl.report.markdown import collection_markdown
-from geo_etl.report.raster_outcome import Place
-from geo_etl.report.raster_result import CollectionResult, Mosaic, RasterResult
-from geo_etl.resources import pgstac
+from geo_etl.raster.records import to_record
 from geo_etl.resources.blob_storage import BlobStorageResource
-from geo_etl.resources.collections import members_of, resolve_collection
-from geo_etl.resources.listed_blobs import ListedBlobs
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.rasters import Rasters
 from geo_etl.resources.serving import ServingResource
-from geo_etl.resources.sources import parts_of, resolve_raster, whole
-from geo_etl.spec import CollectionRef, RasterSpec, SourceRef
+from geo_etl.spec import SourceRef
 
 NAMED = 10
 """Bad members that an error has in full."""
-
-
-def plan_collection_run(
-    ref: CollectionRef,
-    overrides: dict[str, Any],
-    blobs: BlobStorageResource,
-    postgis: PostGISResource,
-    *,
-    force: bool,
-) -> CollectionManifest:
-    """Which members there are, and which of them have to be made.
-
-    Raises:
-        SourceError: there is none, or none can be read.
-        SpecError: two members would be one item.
-        PublishError: the collection belongs to something else.
-    """
-    clock, rasters = Clock(), Rasters(postgis.engine)
-    storage = ListedBlobs(blobs.storage, ref.container, ref.prefix)
-    spec = resolve_collection(storage, ref, overrides)
-    collection_id = spec.collection_id or re.sub(r"[^A-Za-z0-9_.-]+", "_", ref.name)
-    sources = members_of(storage, ref)
-    if not sources:
-        raise SourceError(
-            str(ref),
-            "there is no raster in it",
-            f"Put some below it; 'geo-etl unpublish {collection_id}' removes what was published.",
-        )
-    with postgis.engine.connect() as connection:
-        check_layer(connection, collection_id, "collection", [], str(ref))
-    current = rasters.current(collection_id)
-    before = (current.mosaic or {}) if current is not None else {}
-    stats = {source: whole(parts_of(storage, source)) for source in sources}
-    etags = {str(source): blob.etag for source, blob in stats.items()}
-
-    def settings(source: SourceRef, shape: Shape | None) -> dict[str, Any]:
-        return member_overrides(ref, collection_id, source, storage, overrides, shape)
-
-    model, shape = _model(before, etags) if not force else (None, None)
-    if model is None or shape is None:
-        model, shape = _first_shape(sources, blobs, settings)
-    members: list[Member] = []
-    ids: dict[str, SourceRef] = {}
-    for source, blob in stats.items():
-        own = settings(source, shape)
-        if (other := ids.setdefault(own["item_id"], source)) != source:
-            raise SpecError(
-                f"collection {ref}",
-                f"{other} and {source} would both be item {own['item_id']}",
-                "Give one of them an item_id of its own in a file NAME.ingest.yaml beside it.",
-            )
-        state = _digest(blob.etag, resolve_raster(storage, source, own))
-        members.append(Member(source, blob.size, blob.modified, state))
-    shown = {
-        one.source: one for one in rasters.published(collection_id=collection_id, form="single")
-    }
-    known = {} if force else before.get("members", {})
-    unchanged = tuple(
-        one
-        for one in members
-        if str(one.source) in shown and known.get(str(one.source)) == one.state
-    )
-    left = [one for one in members if one not in unchanged]
-    return CollectionManifest(
-        ref=ref,
-        spec=spec,
-        job_id=collection_job_id(ref, spec, members),
-        collection_id=collection_id,
-        members=tuple(members),
-        model=model,
-        shape=shape,
-        batches=batches_of(left),
-        unchanged=unchanged,
-        removed=tuple(
-            (one.layer, source) for source, one in sorted(shown.items()) if source not in etags
-        ),
-        model_etag=etags[model],
-        force=force,
-        warnings=(),
-        span=clock.span(),
-    )
-
-
-def _model(before: Mapping[str, Any], etags: Mapping[str, str]) -> tuple[str | None, Shape | None]:
-    """The member that others were compared with last time, if it is there as it was."""
-    model = before.get("model")
-    if model is None or etags.get(model) != before.get("model_etag"):
-        return None, None
-    return model, from_record(Shape, before["shape"])
-
-
-def _first_shape(
-    sources: Sequence[SourceRef], blobs: BlobStorageResource, settings: Any
-) -> tuple[str, Shape]:
-    """The first member that can be read."""
-    first: GeoEtlError | None = None
-    for source in sources:
-        try:
-            shape, _ = shape_of(source, blobs, settings(source, None))
-        except GeoEtlError as error:
-            first = first or error
-        else:
-            return str(source), shape
-    assert first is not None
-    raise first
-
-
-def _digest(etag: str, spec: RasterSpec) -> str:
-    canonical = json.dumps(spec.canonical(), sort_keys=True)
-    return hashlib.sha256(f"{etag}\n{canonical}".encode()).hexdigest()
 
 
 def check_outcomes(
@@ -333,102 +196,3 @@ def _vrt(versions: Sequence[Version], path: str, name: str, postgis: PostGISReso
             name, "its members are archives alone", "Add analysis or visualization to output_tier."
         )
     return vrt(members, mosaic_grid(members, name), name)
-
-
-def stored_members(
-    manifest: CollectionManifest,
-    outcomes: Sequence[Outcome],
-    versions: Mapping[str, Version],
-    postgis: PostGISResource,
-) -> list[MemberReport]:
-    """What became of each member, those of earlier jobs with their stored results.
-
-    Args:
-        versions: of the members that this job has made, by source.
-    """
-    shown = {
-        one.source: one
-        for one in Rasters(postgis.engine).published(
-            collection_id=manifest.collection_id, form="single"
-        )
-    }
-    found = [
-        MemberReport(source, "removed", layer.partition("/")[2])
-        for layer, source in manifest.removed
-    ]
-    for outcome in outcomes:
-        source = str(outcome.member.source)
-        if outcome.status == "converted" and source in versions:
-            version = versions[source]
-            result = numbered(outcome, version.number)
-            found.append(MemberReport(source, "converted", version.item_ids[0], result))
-        else:
-            found.append(MemberReport(source, "bad", problem=outcome.problem))
-    for member in manifest.unchanged:
-        version = shown[str(member.source)]
-        stored = RasterResult.model_validate(version.result) if version.result else None
-        found.append(MemberReport(version.source, "unchanged", version.item_ids[0], stored))
-    return found
-
-
-def collection_place(
-    version: Version,
-    items: Mapping[str, Item | None],
-    blobs: BlobStorageResource,
-    serving: ServingResource,
-) -> Place:
-    """Where a collection is to be found."""
-    there = [item for item in items.values() if item is not None]
-    urls, mosaic = urls_of(version, there, serving), version.mosaic or {}
-    urls_in = {
-        key: blobs.storage.url(SourceRef.parse(mosaic[key]))
-        for key in ("vrt", "report")
-        if mosaic.get(key)
-    }
-    return Place(
-        collection_id=version.collection_id,
-        item_id=None,
-        bbox=box_of(there),
-        hrefs={},
-        mosaic=Mosaic(
-            vrt=urls_in.get("vrt"),
-            search_id=mosaic.get("search_id"),
-            tilejson_url=urls.tilejson if urls else None,
-        ),
-        tiles_url=urls.tilejson if urls else None,
-        viewer_url=urls.viewer if urls else None,
-        quality_report_url=urls_in.get("report"),
-    )
-
-
-def write_collection_report(
-    result: CollectionResult, version: Version, blobs: BlobStorageResource
-) -> str:
-    """Store the quality report of a collection in silver; a summary as Markdown."""
-    from geo_etl.report.raster_picture import (  # with matplotlib: only here
-        collection_picture,
-        small_picture,
-    )
-
-    boxes = [member.bbox for member in result.members if member.bbox is not None]
-    picture = collection_picture(boxes, result.layer) if boxes else None
-    page = collection_page(result, software_versions(), picture)
-    write_blob(blobs.storage, (version.mosaic or {})["report"], page.encode())
-    small = small_picture(picture) if picture is not None else None
-    return collection_markdown(result, small, result.quality_report_url)
-
-
-def catalogued_members(
-    version: Version, postgis: PostGISResource
-) -> tuple[dict[str, str], dict[str, Item | None]]:
-    """Job of each member's item as it was published, and the items as pgSTAC has them."""
-    members = Rasters(postgis.engine).published(collection_id=version.collection_id, form="single")
-    expected: dict[str, str] = {}
-    with postgis.engine.connect() as connection:
-        for member in members:
-            expected.update(dict.fromkeys(member.item_ids, member.job_id))
-        found = {
-            item_id: pgstac.get_item(connection, version.collection_id, item_id)
-            for item_id in expected
-        }
-    return expected, found

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+from geo_etl.assets.raster_blobs import write_report
 from geo_etl.assets.raster_files import make_piece
-from geo_etl.assets.raster_layer import place_of, prepare_layer, write_report
+from geo_etl.assets.raster_layer import prepare_layer
+from geo_etl.assets.raster_places import place_of
 from geo_etl.errors import GeoEtlError, RasterError
 from geo_etl.ingest.clock import Clock
 from geo_etl.ingest.scratch import scratch_folder

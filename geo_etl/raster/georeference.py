@@ -59,10 +59,10 @@ def locate(dataset: rasterio.DatasetReader, name: str, spec: RasterSpec) -> Plac
     """
     transform, georeference, points = _transform(dataset, name)
     crs, declared, warnings = _crs(dataset, name, spec, georeference)
+    gcps = _gcps(dataset, crs, name) if points is not None else ()
     grid = Grid(_text(crs), transform, dataset.width, dataset.height)
     # By its code, a CRS knows what area it is for.
     warnings += _check_bounds(grid, CRS.from_user_input(grid.crs), name, spec)
-    gcps = _gcps(dataset, crs, name) if points is not None else ()
     return Placed(grid, georeference, declared, points, gcps, tuple(warnings))
 
 

@@ -30,7 +30,7 @@ from geo_etl.raster.tiling import plan_pieces
 from geo_etl.spec import RasterSpec, SourceRef, Tier
 
 ROOM_FACTOR = 3.0
-"""Scratch space for a task, in bytes of its pixels: the reference, overviews, a lossy copy, files."""
+"""Scratch space of a task ÷ bytes of its pixels: reference, overviews, a lossy copy, files."""
 
 
 def check_early(source: SourceRef, spec: RasterSpec) -> None:

@@ -263,7 +263,7 @@ def test_a_folder_of_many_is_planned_by_one_listing(
     bronze: Path, unique: str, stack: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests for each of 10,000 members would take longer than their conversion."""
-    from geo_etl.assets.raster_gathering import plan_collection_run
+    from geo_etl.assets.raster_gathering_plan import plan_collection_run
     from geo_etl.definitions import default_resources
     from geo_etl.resources.local_blobs import LocalBlobs
     from geo_etl.spec import CollectionRef

@@ -316,6 +316,21 @@ def test_points_on_a_line_give_no_grid(tmp_path: Path) -> None:
         look(path)
 
 
+def test_points_that_jump_at_180_degrees_are_refused(tmp_path: Path) -> None:
+    points = [
+        GroundControlPoint(row, col, (179 + col / 50 + 180) % 360 - 180, 50 - row / 100)
+        for row in (0, 50, 100)
+        for col in (0, 40, 60, 100)
+    ]
+    path = placeless(tmp_path / "a.tif", 100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "r+") as dataset:
+            dataset.gcps = (points, rasterio.CRS.from_epsg(4326))
+    with pytest.raises(SourceError, match="jump at 180°"):
+        look(path)
+
+
 def test_rational_polynomials_alone_are_refused(tmp_path: Path) -> None:
     path = placeless(tmp_path / "a.tif", 9)
     one = [1.0, *[0.0] * 19]

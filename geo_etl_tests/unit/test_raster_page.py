@@ -482,6 +482,7 @@ def test_an_empty_tile_is_marked_and_has_no_picture() -> None:
         "pole",
         "Mars",
         "unknown",
+        "disk",
         "rotated",
         "south up",
         "one pixel",
