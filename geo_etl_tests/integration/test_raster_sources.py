@@ -175,7 +175,11 @@ def test_little_of_a_large_zip_is_read_to_tell_its_kind(tmp_path: Path) -> None:
     assert storage.read_bytes < 200_000
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\3\4 and no more", packed({"a.tif": b"x"})[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\3\4 and no more", packed({"a.tif": b"x"})[:-9]],
+    ids=["empty", "begun", "cut"],
+)
 def test_a_zip_that_can_not_be_read_counts_as_vector_where_that_is_said(
     storage: BlobStorage, put: Callable[..., SourceRef], content: bytes
 ) -> None:

@@ -443,6 +443,7 @@ def test_the_links_to_tiles_ask_for_the_render() -> None:
         "rescale": "200.0,300.0",
         "colormap_name": "viridis",
         "resampling": "bilinear",
+        "tile_format": "png",
     }
 
 
