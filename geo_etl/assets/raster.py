@@ -10,7 +10,6 @@ from typing import Any
 
 from dagster import (
     AssetCheckResult,
-    Config,
     DynamicOut,
     DynamicOutput,
     OpExecutionContext,
@@ -23,7 +22,6 @@ from dagster import (
 from pydantic import Field
 
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
-from geo_etl.assets.liveness import HOST, HOST_TAG
 from geo_etl.assets.raster_blobs import write_report
 from geo_etl.assets.raster_checks import (
     ASSET,
@@ -46,7 +44,7 @@ from geo_etl.assets.raster_places import (
     place_of,
     probe_layer,
 )
-from geo_etl.assets.vector import JOB_ID_TAG, RETRY_ALL_STEPS
+from geo_etl.assets.runs import JOB_ID_TAG, IngestConfig, begin_run, register
 from geo_etl.errors import SpecError, TransientError
 from geo_etl.ingest.clock import Clock, Span
 from geo_etl.ingest.scratch import scratch_folder
@@ -75,11 +73,9 @@ ALWAYS_TILED_GB = 1e-9
 """In place of `max_raster_size_gb`, where tiles are asked for whatever the size."""
 
 
-class RasterConfig(Config):
+class RasterConfig(IngestConfig):
     """Settings of one run, on top of what the source's sidecar files say."""
 
-    spec: dict[str, Any] = Field({}, description="Overrides of the source's spec")
-    force: bool = Field(False, description="Run again even if this very job is done")
     tile: bool = Field(False, description="Cut it into tiles, however small the raster is")
 
 
@@ -131,17 +127,10 @@ def _plan(
     blobs: BlobStorageResource,
     postgis: PostGISResource,
 ) -> RasterPlan | RasterDone:
-    if not context.has_partition_key:
-        raise SpecError(
-            "run of raster_cog",
-            "it names no source",
-            "Choose a partition (container/path), or use 'geo-etl ingest'.",
-        )
-    context.instance.add_run_tags(context.run_id, {HOST_TAG: HOST, **RETRY_ALL_STEPS})
-    source, storage = SourceRef.parse(context.partition_key), blobs.storage
+    key = begin_run(context, ASSET, "container/path")
+    source, storage = SourceRef.parse(key), blobs.storage
     storage.stat(source)
-    # A run that was started with a tag alone may name a source that nobody registered yet.
-    context.instance.add_dynamic_partitions(str(raster_sources.name), [str(source)])
+    register(context, raster_sources, source)
     _check_alone(storage, source)
     overrides = dict(config.spec)
     if config.tile or context.has_tag(TILE_TAG):

@@ -10,7 +10,6 @@ from typing import Any
 
 from dagster import (
     AssetCheckResult,
-    Config,
     DynamicOut,
     DynamicOutput,
     OpExecutionContext,
@@ -20,10 +19,8 @@ from dagster import (
     graph_asset,
     op,
 )
-from pydantic import Field
 
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
-from geo_etl.assets.liveness import HOST, HOST_TAG
 from geo_etl.assets.raster import LAYER_TAG
 from geo_etl.assets.raster_checks import (
     CATALOGUED,
@@ -48,8 +45,7 @@ from geo_etl.assets.raster_gathering_plan import plan_collection_run
 from geo_etl.assets.raster_members import Outcome, make_members, numbered
 from geo_etl.assets.raster_metadata import collection_metadata
 from geo_etl.assets.raster_places import catalogued_collection, probe_layer
-from geo_etl.assets.vector import JOB_ID_TAG, RETRY_ALL_STEPS
-from geo_etl.errors import SpecError
+from geo_etl.assets.runs import JOB_ID_TAG, IngestConfig, begin_run, register
 from geo_etl.ingest.clock import Clock, Span
 from geo_etl.partitions import raster_collections
 from geo_etl.raster.collection import Batch, CollectionManifest
@@ -63,13 +59,6 @@ from geo_etl.resources.rasters import Rasters
 from geo_etl.resources.serving import ServingResource
 from geo_etl.settings import get_settings
 from geo_etl.spec import CollectionRef, task_id
-
-
-class CollectionConfig(Config):
-    """Settings of one run, on top of what the folder's and the members' files say."""
-
-    spec: dict[str, Any] = Field({}, description="Overrides of the spec, for every member")
-    force: bool = Field(False, description="Make every member again")
 
 
 @dataclass(frozen=True)
@@ -119,7 +108,7 @@ class PublishedCollection:
 )
 def plan_collection(
     context: OpExecutionContext,
-    config: CollectionConfig,
+    config: IngestConfig,
     blobs: BlobStorageResource,
     postgis: PostGISResource,
 ) -> Iterator[Output[CollectionPlan | CollectionDone] | DynamicOutput[Batch]]:
@@ -135,20 +124,13 @@ def plan_collection(
 
 def _plan(
     context: OpExecutionContext,
-    config: CollectionConfig,
+    config: IngestConfig,
     blobs: BlobStorageResource,
     postgis: PostGISResource,
 ) -> CollectionPlan | CollectionDone:
-    if not context.has_partition_key:
-        raise SpecError(
-            "run of raster_collection",
-            "it names no folder",
-            "Choose a partition (container/folder), or use 'geo-etl ingest'.",
-        )
-    context.instance.add_run_tags(context.run_id, {HOST_TAG: HOST, **RETRY_ALL_STEPS})
-    ref, overrides = CollectionRef.parse(context.partition_key), dict(config.spec)
-    # A run that was started with a tag alone may name a folder that nobody registered yet.
-    context.instance.add_dynamic_partitions(str(raster_collections.name), [str(ref)])
+    key = begin_run(context, COLLECTION, "container/folder")
+    ref, overrides = CollectionRef.parse(key), dict(config.spec)
+    register(context, raster_collections, ref)
     manifest = plan_collection_run(ref, overrides, blobs, postgis, force=config.force)
     context.instance.add_run_tags(
         context.run_id, {JOB_ID_TAG: manifest.job_id, LAYER_TAG: manifest.collection_id}
@@ -290,7 +272,7 @@ def _finish(
 
 
 @config_mapping
-def _plan_config(config: CollectionConfig) -> dict[str, Any]:
+def _plan_config(config: IngestConfig) -> dict[str, Any]:
     return {"plan": {"config": {"spec": config.spec, "force": config.force}}}
 
 

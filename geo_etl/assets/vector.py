@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 import sqlalchemy as sa
 from dagster import (
     AssetCheckResult,
-    Config,
     DynamicOut,
     DynamicOutput,
     OpExecutionContext,
@@ -23,7 +22,6 @@ from dagster import (
     graph_asset,
     op,
 )
-from pydantic import Field
 
 from geo_etl.assets.checks import (
     ASSET,
@@ -36,9 +34,9 @@ from geo_etl.assets.checks import (
     served,
 )
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
-from geo_etl.assets.liveness import HOST, HOST_TAG
 from geo_etl.assets.metadata import table_metadata
 from geo_etl.assets.outcome import result_of, table_facts
+from geo_etl.assets.runs import JOB_ID_TAG, IngestConfig, begin_run, register
 from geo_etl.assets.side_output import (
     discard_side_output,
     report_ref,
@@ -47,7 +45,7 @@ from geo_etl.assets.side_output import (
 )
 from geo_etl.catalog.validate import validate
 from geo_etl.catalog.vectors import vector_collection, vector_item
-from geo_etl.errors import ConservationError, SpecError, TransientError
+from geo_etl.errors import ConservationError, TransientError
 from geo_etl.ingest.clock import Clock, Span
 from geo_etl.partitions import vector_sources
 from geo_etl.report.result import VectorResult
@@ -65,18 +63,7 @@ from geo_etl.vector.manifest import Manifest, Order, PublishReport, TaskReport
 from geo_etl.vector.settle import settle
 from geo_etl.vector.versions import Target, Version
 
-JOB_ID_TAG = "geo_etl/job_id"
 TABLE_TAG = "geo_etl/table"
-# A retry of a failed run runs all steps: Dagster's retry from failure loses mapped steps.
-# Chunks that are loaded already are skipped, so it costs little.
-RETRY_ALL_STEPS = {"dagster/retry_strategy": "ALL_STEPS"}
-
-
-class IngestConfig(Config):
-    """Settings of one run, on top of what the source's sidecar files say."""
-
-    spec: dict[str, Any] = Field({}, description="Overrides of the source's spec")
-    force: bool = Field(False, description="Run again even if this very job is done")
 
 
 @dataclass(frozen=True)
@@ -112,17 +99,10 @@ def _plan(
     blobs: BlobStorageResource,
     postgis: PostGISResource,
 ) -> Manifest | Done:
-    if not context.has_partition_key:
-        raise SpecError(
-            "run of vector_table",
-            "it names no source",
-            "Choose a partition (container/path), or use 'geo-etl ingest'.",
-        )
-    context.instance.add_run_tags(context.run_id, {HOST_TAG: HOST, **RETRY_ALL_STEPS})
-    source, storage = SourceRef.parse(context.partition_key), blobs.storage
+    key = begin_run(context, ASSET, "container/path")
+    source, storage = SourceRef.parse(key), blobs.storage
     storage.stat(source)
-    # A run that was started with a tag alone may name a source that nobody registered yet.
-    context.instance.add_dynamic_partitions(str(vector_sources.name), [str(source)])
+    register(context, vector_sources, source)
     spec = resolve_spec(storage, source, config.spec)
     ingest.check_early(source, spec, postgis.engine)
     found = identify(storage, source, config.spec)

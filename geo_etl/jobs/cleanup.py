@@ -8,7 +8,7 @@ from pydantic import Field
 
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
 from geo_etl.assets.liveness import end_dead_runs
-from geo_etl.assets.vector import JOB_ID_TAG
+from geo_etl.assets.runs import JOB_ID_TAG
 from geo_etl.ingest.scratch import remove_dead_scratch
 from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.blobs import BlobStorage

@@ -4,7 +4,8 @@ from dagster import define_asset_job
 
 from geo_etl.assets.raster import TILE_TAG, raster_cog
 from geo_etl.assets.raster_collection import raster_collection
-from geo_etl.assets.vector import RETRY_ALL_STEPS, vector_table
+from geo_etl.assets.runs import RETRY_ALL_STEPS
+from geo_etl.assets.vector import vector_table
 from geo_etl.jobs.executor import forkserver_executor
 
 ingest_vector = define_asset_job(

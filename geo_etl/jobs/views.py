@@ -8,7 +8,8 @@ from dagster import DagsterInstance, DagsterRun, RunsFilter
 from dagster._core.storage.dagster_run import RunRecord
 
 from geo_etl.assets.raster import LAYER_TAG
-from geo_etl.assets.vector import JOB_ID_TAG, TABLE_TAG
+from geo_etl.assets.runs import JOB_ID_TAG
+from geo_etl.assets.vector import TABLE_TAG
 from geo_etl.errors import SpecError
 
 

@@ -19,26 +19,12 @@ from rasterio.crs import CRS
 
 from geo_etl.errors import RasterError
 from geo_etl.raster.facts import Grid, Validity
+from geo_etl.raster.view import GDAL_TYPES
 
 BLOCK = 512
 """Edge of a block in pixels, as in the COGs."""
 SNAP = 1e-3
 """Members whose edges are this close to the common grid's pixels, in pixels, lie on it."""
-VRT_TYPES = {
-    "uint8": "Byte",
-    "int8": "Int8",
-    "uint16": "UInt16",
-    "int16": "Int16",
-    "uint32": "UInt32",
-    "int32": "Int32",
-    "uint64": "UInt64",
-    "int64": "Int64",
-    "float32": "Float32",
-    "float64": "Float64",
-    "complex_int16": "CInt16",
-    "complex64": "CFloat32",
-    "complex128": "CFloat64",
-}
 TOO_WIDE = ("int64", "uint64")
 """GDAL tells nodata in these by double precision, which does not hold every value."""
 
@@ -148,7 +134,7 @@ def vrt(members: Sequence[Member], grid: Grid, name: str) -> str:
         element = _add_band(root, index, band, with_nodata=validity == "nodata")
         skip = _skip(validity, band) if overlaps else {}
         for place in places:
-            _add_source(element, place, str(index), VRT_TYPES[band.dtype], **skip)
+            _add_source(element, place, str(index), GDAL_TYPES[band.dtype], **skip)
     if validity == "mask" or (validity == "none" and has_gaps):
         mask = SubElement(SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
         for place in places:
@@ -170,7 +156,7 @@ def _add_band(root: Element, index: int, band: MosaicBand, *, with_nodata: bool)
     element = SubElement(
         root,
         "VRTRasterBand",
-        dataType=VRT_TYPES[band.dtype],
+        dataType=GDAL_TYPES[band.dtype],
         band=str(index),
         blockXSize=str(BLOCK),
         blockYSize=str(BLOCK),
