@@ -231,7 +231,7 @@ def publish_raster(
         if layer.candidate is not None:
             (version,) = rasters.publish([layer.candidate], get_settings().versions_kept)
         else:  # an earlier attempt has published it
-            version = layer.published()
+            version = layer.version
         rasters.remove_discarded(blobs.storage)
     return PublishedRaster(version, layer.files, tuple(tasks), clock.span())
 

@@ -9,9 +9,7 @@ from geo_etl.assets.raster_members import Outcome
 from geo_etl.catalog.raster_collections import CollectionFacts, mosaic_file, raster_collection
 from geo_etl.catalog.validate import validate
 from geo_etl.errors import ConservationError, RasterError
-from geo_etl.raster.collection import (
-    CollectionManifest,
-)
+from geo_etl.raster.collection import CollectionManifest
 from geo_etl.raster.layers import Version, items_of
 from geo_etl.raster.loads import LoadPlan, begin_load
 from geo_etl.raster.members import SHOWN, member_of

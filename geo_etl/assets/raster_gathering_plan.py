@@ -87,7 +87,8 @@ def plan_collection_run(
         for one in members
         if str(one.source) in shown and known.get(str(one.source)) == one.state
     )
-    left = [one for one in members if one not in unchanged]
+    same = set(unchanged)
+    left = [one for one in members if one not in same]
     return CollectionManifest(
         ref=ref,
         spec=spec,

@@ -29,10 +29,6 @@ class PreparedLayer:
     candidate: Candidate | None
     version: Version
 
-    def published(self) -> Version:
-        """What an earlier attempt has published."""
-        return self.version
-
 
 @dataclass(frozen=True)
 class PublishedRaster:

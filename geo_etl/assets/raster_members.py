@@ -28,7 +28,7 @@ from geo_etl.resources.blobs import BlobStorage
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.rasters import Rasters
 from geo_etl.resources.serving import ServingResource
-from geo_etl.resources.sources import identify_raster, local_source, resolve_raster, state_of
+from geo_etl.resources.sources import identify_raster, local_source, resolve_raster
 from geo_etl.spec import CollectionRef, RasterSpec, SourceRef
 from geo_etl.spec.raster import Members
 
@@ -159,15 +159,7 @@ def _make_member(
     Rasters(engine).remove_discarded(storage)
     for piece in plan.pieces:
         with scratch_folder() as folder:
-            make_piece(
-                plan,
-                piece,
-                load,
-                folder,
-                storage,
-                engine,
-                state=state_of(storage, order.source),
-            )
+            make_piece(plan, piece, load, folder, storage, engine, state=found.blob.etag)
     layer = prepare_layer(plan, load, blobs, postgis, serving)
     with engine.connect() as connection:
         reports = reports_of(connection, load.id)
