@@ -6,6 +6,7 @@ Values that may turn out to be no data are kept apart until that is known.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ _EXACT_BYTES = 50_000_000
 """Of the counts of all bands: above it, 16-bit bands are tallied as wider ones are."""
 
 
-class Tally:
+class Tally(ABC):
     """What is known of the values of one band so far.
 
     Attributes:
@@ -89,17 +90,17 @@ class Tally:
             for value, count in theirs.items():
                 mine[value] = mine.get(value, 0) + count
 
+    @abstractmethod
     def lone(self) -> dict[float, Lone]:
         """The candidates for no data that occur, with the range of all other values."""
-        raise NotImplementedError
 
+    @abstractmethod
     def classes(self, nodata: float | None) -> tuple[int, ...] | None:
         """Distinct whole values but one, ascending; None for more than `MAX_CLASSES`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def statistics(self, nodata: float | None) -> Statistics:
         """Of all valid values but one that has turned out to be no data."""
-        raise NotImplementedError
 
     def _look(self, part: NDArray[Any]) -> None:
         """At all values, valid or not: which types can hold them?"""
@@ -124,8 +125,8 @@ class Tally:
                 self.low = min(self.low, float(part.min()))
                 self.high = max(self.high, float(part.max()))
 
-    def _take(self, part: NDArray[Any]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _take(self, part: NDArray[Any]) -> None: ...
 
 
 class CountedTally(Tally):

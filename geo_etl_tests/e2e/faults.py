@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -367,7 +368,7 @@ def client_of(site: Site, backend: int) -> psutil.Process:
     raise AssertionError(f"nobody is at port {port}")
 
 
-class Poller:
+class Poller(ABC):
     """Looks at something in the database without pause; keeps all that it saw, in order."""
 
     def __init__(self, site: Site) -> None:
@@ -378,9 +379,9 @@ class Poller:
         self._thread = threading.Thread(target=self._run)
         self._reads = 0
 
+    @abstractmethod
     def look(self, connection: psycopg.Connection[Any]) -> Any:
         """What is to be seen now."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         self._thread.start()
