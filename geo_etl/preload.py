@@ -5,7 +5,10 @@ everything it pays next to nothing. The list names the definitions, what they im
 is needed, and what Dagster imports lazily in every step.
 """
 
+import tempfile
 from multiprocessing import forkserver
+
+from geo_etl.errors import StackError
 
 PRELOAD = [
     "dagster._core.executor.multiprocess",
@@ -22,6 +25,17 @@ PRELOAD = [
 
 
 def start_forkserver() -> None:
-    """Start it now: it imports on another core while this process imports too."""
+    """Start it now: it imports on another core while this process imports too.
+
+    Raises:
+        StackError: its socket does not fit into the folder for temporary files.
+    """
     forkserver.set_forkserver_preload(PRELOAD)
-    forkserver.ensure_running()
+    try:
+        forkserver.ensure_running()
+    except OSError as error:
+        raise StackError(
+            f"folder for temporary files {tempfile.gettempdir()!r}",
+            f"no socket can be made there ({error})",
+            "Set TMPDIR to a folder with a shorter name, where sockets are possible.",
+        ) from None

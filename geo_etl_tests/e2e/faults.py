@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -139,6 +140,11 @@ class Site:
         self.logs = logs
         self._started: list[Running] = []
 
+    @cached_property
+    def scratch(self) -> Path:
+        """A folder for temporary files, with a name short enough for the sockets in it."""
+        return Path(tempfile.mkdtemp(prefix="geo_etl-"))
+
     @property
     def url(self) -> str:
         return str(json.loads((self.home / "pg.json").read_text())["url"])
@@ -215,6 +221,7 @@ class Site:
         """End what this site started and has not ended."""
         for running in self._started:
             running.kill()
+        shutil.rmtree(self.__dict__.pop("scratch", ""), ignore_errors=True)
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection[Any]]:

@@ -63,7 +63,7 @@ class Sent:
 
     def ingest(self, site: Site, *, retries: bool = True, **env: str) -> Running:
         """Start its ingest, its temporary files in a folder of the test's own."""
-        env = {"TMPDIR": str(scratch(site)), **env}
+        env = {"TMPDIR": str(site.scratch), **env}
         return site.ingest_with(str(self.path), TILED, retries=retries, **env)
 
 
@@ -86,7 +86,7 @@ class Folder:
     def ingest(self, site: Site) -> Running:
         """Start its ingest, its temporary files in a folder of the test's own."""
         settings = {"target_crs": "native", "data_kind": "continuous"}
-        return site.ingest_with(f"{self.path}/", settings, TMPDIR=str(scratch(site)))
+        return site.ingest_with(f"{self.path}/", settings, TMPDIR=str(site.scratch))
 
 
 def send_folder(path: Path, version: int) -> Folder:
@@ -118,13 +118,6 @@ def send(path: Path, version: int) -> Sent:
     path.unlink(missing_ok=True)
     write(path, pixels_of(version), tiled=True, compress="deflate")
     return Sent(path, version)
-
-
-def scratch(site: Site) -> Path:
-    """The folder of temporary files for commands of a test."""
-    folder = site.logs / "scratch"
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def local(href: str) -> Path:

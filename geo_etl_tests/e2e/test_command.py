@@ -134,6 +134,20 @@ def test_a_wrong_setting_is_bad_use(
     assert words in " ".join(said.err.split())
 
 
+def test_a_folder_for_temporary_files_with_a_long_name_is_told(
+    geo_etl: Command, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.gpkg", squares(3))
+    long = tmp_path / ("long" * 20)
+    long.mkdir()
+
+    said = geo_etl("ingest", str(path), TMPDIR=str(long))
+
+    assert said.code == 2
+    assert "no socket can be made there" in said.err
+    assert "Set TMPDIR to a folder with a shorter name" in " ".join(said.err.split())
+
+
 def test_a_file_that_is_in_bronze_already_is_not_written_again(
     geo_etl: Command, tmp_path: Path, unique: str, bronze: Path
 ) -> None:

@@ -35,7 +35,6 @@ from geo_etl_tests.e2e.raster_faults import (
     assert_unpublished,
     assert_whole,
     done_pieces,
-    scratch,
     send,
     send_folder,
     silver_files,
@@ -215,18 +214,18 @@ def test_run_killed_while_it_writes_leaves_nothing_once_it_is_cleaned_up(
 
     def writes() -> bool:
         if moment == "conversion":
-            return any(scratch(site).glob("*/analysis.tif"))
+            return any(site.scratch.glob("*/analysis.tif"))
         return any("partial" in path for path in silver_files(site, sent.layer))
 
     caught(running, writes, "a task to write")
     running.kill()
     assert_published(site, published)
-    assert any(scratch(site).glob("geo_etl-*"))
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch(site)))
+    assert any(site.scratch.glob("geo_etl-*"))
+    monkeypatch.setattr(tempfile, "tempdir", str(site.scratch))
     clean_up()
     assert_published(site, published)
     assert silver_files(site, sent.layer) == whole
-    assert not any(scratch(site).glob("geo_etl-*"))
+    assert not any(site.scratch.glob("geo_etl-*"))
     assert_whole(site, *ingested(site, sent))
 
 
