@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="`postgresql://…`, an existing server")
     pg_port: int | None = Field(None, description="Port of the private PostgreSQL", gt=0, lt=65536)
     features_url: str | None = Field(None, description="Root of OGC API Features (tipg)")
+    stac_url: str | None = Field(None, description="Root of the STAC API (stac-fastapi-pgstac)")
     tiles_url: str | None = Field(None, description="Root of raster tiles (titiler-pgstac)")
     bronze_container: str = "bronze"
     work_container: str = "work"
@@ -93,6 +94,10 @@ class Settings(BaseSettings):
     def features_root(self) -> str | None:
         """Root URL of OGC API Features without a trailing slash; None when nothing serves."""
         return self._served("features_url", self.features_url)
+
+    def stac_root(self) -> str | None:
+        """Root URL of the STAC API without a trailing slash; None when nothing serves."""
+        return self._served("stac_url", self.stac_url)
 
     def tiles_root(self) -> str | None:
         """Root URL of raster tiles without a trailing slash; None when nothing serves."""

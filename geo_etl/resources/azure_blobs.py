@@ -138,6 +138,9 @@ class AzureBlobs:
         client = self._fs.service_client.get_blob_client(ref.container, ref.path)
         return str(client.url).partition("?")[0]  # a token is no part of the address
 
+    def root_url(self) -> str:
+        return str(self._fs.service_client.url).partition("?")[0].rstrip("/")
+
     def delete(self, ref: SourceRef) -> None:
         sync(self._fs.loop, self._delete, ref)
 

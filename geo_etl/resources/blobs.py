@@ -62,6 +62,9 @@ class BlobStorage(Protocol):
     def url(self, ref: SourceRef) -> str:
         """Address of a blob for other programs: `file:///…` or `https://…`."""
 
+    def root_url(self) -> str:
+        """What the addresses of all blobs begin with: `{root}/CONTAINER/PATH`."""
+
     def delete(self, ref: SourceRef) -> None:
         """Remove a blob."""
 

@@ -84,6 +84,10 @@ class ListedBlobs:
         """See `BlobStorage`."""
         return self._storage.url(ref)
 
+    def root_url(self) -> str:
+        """See `BlobStorage`."""
+        return self._storage.root_url()
+
     def delete(self, ref: SourceRef) -> None:
         """See `BlobStorage`."""
         self._storage.delete(ref)

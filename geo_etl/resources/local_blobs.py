@@ -105,6 +105,9 @@ class LocalBlobs:
     def url(self, ref: SourceRef) -> str:
         return self._checked(ref).absolute().as_uri()
 
+    def root_url(self) -> str:
+        return self.root.absolute().as_uri()
+
     def delete(self, ref: SourceRef) -> None:
         path = self._existing(ref)
         path.unlink()

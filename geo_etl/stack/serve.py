@@ -119,6 +119,7 @@ def _recorded(home: Path, port: int) -> Iterator[None]:
         "pid": os.getpid(),
         "url": url,
         "features_url": f"{url}/features",
+        "stac_url": f"{url}/stac",
         "tiles_url": f"{url}/tiles",
     }
     partial = path.with_suffix(".partial")

@@ -2,7 +2,8 @@
 
 `/features` is tipg. It keeps a list of the tables it serves; the list is read again as soon as
 something was published, so that new data shows at once. `/tiles` is titiler-pgstac, which keeps
-nothing; its map page is replaced by one that needs no other server.
+nothing; its map page is replaced by one that needs no other server. `/stac` is
+stac-fastapi-pgstac, with links to the servers beside it; `/files` is silver itself.
 """
 
 import time
@@ -12,13 +13,16 @@ from contextlib import asynccontextmanager
 import jinja2
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from stac_fastapi.pgstac.db import close_db_connection, connect_to_db
 from starlette.types import ASGIApp, Receive, Scope, Send
 from tipg import main as tipg
 from tipg.collections import register_collection_catalog
 from tipg.settings import DatabaseSettings
 from titiler.pgstac import main as titiler
 
+from geo_etl.stack import files
 from geo_etl.stack.antimeridian import ItemReader, MemberReader
+from geo_etl.stack.stac import database, stac_app
 from geo_etl.stack.start_page import read_layers, read_tables, start_html
 
 MAX_AGE_SECONDS = 60.0
@@ -58,7 +62,9 @@ class FreshCatalog:
 async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
     # The one lifespan of the site starts its servers too.
     async with tipg.lifespan(tipg.app), titiler.lifespan(titiler.app):
+        await connect_to_db(stac, postgres_settings=database())
         yield
+        await close_db_connection(stac)
 
 
 def _use_own_map_page() -> None:
@@ -69,6 +75,8 @@ def _use_own_map_page() -> None:
 
 
 start = FastAPI(title="geo_etl", lifespan=_lifespan, docs_url=None, redoc_url=None)
+start.include_router(files.router)
+stac = stac_app()
 
 
 @start.get("/", response_class=HTMLResponse)
@@ -89,6 +97,12 @@ async def health() -> dict[str, str]:
 async def features() -> str:
     """The landing page has a slash at its end."""
     return "/features/"
+
+
+@start.get("/stac", response_class=RedirectResponse)
+async def stac_landing_page() -> str:
+    """The landing page has a slash at its end."""
+    return "/stac/"
 
 
 @start.get("/tiles", response_class=RedirectResponse)
@@ -124,4 +138,4 @@ def _read_around_the_world() -> None:
 
 _use_own_map_page()
 _read_around_the_world()
-app = Site(start, {"/features": FreshCatalog(tipg.app), "/tiles": titiler.app})
+app = Site(start, {"/features": FreshCatalog(tipg.app), "/tiles": titiler.app, "/stac": stac})
