@@ -6,14 +6,14 @@ from typing import Any
 
 from geo_etl.raster.facts import Band, RasterFacts, Statistics
 from geo_etl.raster.manifest import Made
-from geo_etl.raster.rendering import Look, asked_look
+from geo_etl.raster.rendering import Look, asked_look, class_palette
 from geo_etl.spec import RasterSpec, Tier
 
 RENDERS = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
 SHOWN_FIRST: tuple[Tier, ...] = ("visualization", "analysis", "archive")
 CUT_OFF = 0.02
 """Share of the values at either end that become plain dark and plain bright."""
-SEQUENTIAL, QUALITATIVE = "viridis", "tab20"
+SEQUENTIAL = "viridis"
 
 
 def render_of(
@@ -28,21 +28,36 @@ def render_of(
         None for complex numbers, which have no colours.
     """
     shown = min(made, key=lambda one: SHOWN_FIRST.index(one.tier))
-    render: dict[str, Any] = {"title": "As it looks best", "assets": [shown.tier]}
-    render["resampling"] = "nearest" if facts.kind in ("classes", "mask") else "bilinear"
     if shown.tier == "visualization":
-        return render
-    if shown.profile.dtype.startswith("complex"):
+        return _plain(shown.tier, facts)
+    return data_render(shown.tier, shown.profile.bands, shown.profile.dtype, facts, spec, name)
+
+
+def data_render(
+    asset: str, written: Sequence[int], dtype: str, facts: RasterFacts, spec: RasterSpec, name: str
+) -> dict[str, Any] | None:
+    """The way to show a file of values.
+
+    Args:
+        asset: its key in the item.
+        written: its bands, by their indexes in the source.
+        dtype: of its pixels.
+
+    Returns:
+        None for complex numbers.
+    """
+    if dtype.startswith("complex"):
         return None
+    render = _plain(asset, facts)
     look = asked_look(facts, spec.render_params, name) or Look((facts.data_bands[0].index,))
-    indexes = [shown.profile.bands.index(band) + 1 for band in look.bands]
-    unasked = [shown.profile.bands.index(band.index) + 1 for band in facts.data_bands]
+    indexes = [written.index(band) + 1 for band in look.bands]
+    unasked = [written.index(band.index) + 1 for band in facts.data_bands]
     if indexes != unasked:
         render["bidx"] = indexes
-        render["asset_bidx"] = [f"{shown.tier}|{','.join(map(str, indexes))}"]
+        render["asset_bidx"] = [f"{asset}|{','.join(map(str, indexes))}"]
     bands = [band for index in look.bands for band in facts.bands if band.index == index]
     if look.palette is None:
-        render.update(_colours(look, bands, facts, shown.profile.dtype))
+        render.update(_colours(look, bands, facts, dtype))
     else:
         # titiler looks at the colour table of a file neither for an item nor for a search.
         used = bands[0].classes
@@ -54,11 +69,19 @@ def render_of(
     return render
 
 
+def _plain(asset: str, facts: RasterFacts) -> dict[str, Any]:
+    resampling = "nearest" if facts.kind in ("classes", "mask") else "bilinear"
+    return {"title": "As it looks best", "assets": [asset], "resampling": resampling}
+
+
 def _colours(look: Look, bands: list[Band], facts: RasterFacts, dtype: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     colormap = look.colormap_name
     if colormap is None and len(bands) == 1:
-        colormap = {"continuous": SEQUENTIAL, "classes": QUALITATIVE}.get(facts.kind)
+        if facts.kind == "classes" and bands[0].classes and not look.rescale:
+            palette = class_palette(bands[0].classes)
+            return {"colormap": {str(value): list(colour) for value, colour in palette}}
+        colormap = SEQUENTIAL if facts.kind in ("continuous", "classes") else None
     if colormap:
         found["colormap_name"] = colormap.lower()
     ranges = list(look.rescale) or _ranges(bands, facts, dtype)

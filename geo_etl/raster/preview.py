@@ -15,7 +15,7 @@ from rasterio.enums import Resampling
 from geo_etl.raster.facts import RasterFacts
 from geo_etl.raster.manifest import Profile
 from geo_etl.raster.profiles import KIND_RULES
-from geo_etl.raster.rendering import Bytes, Look, Palette, asked_look, draw, opacity
+from geo_etl.raster.rendering import Bytes, Look, Palette, asked_look, class_palette, draw, opacity
 from geo_etl.spec import RasterSpec
 
 LARGEST = 512
@@ -23,7 +23,6 @@ LARGEST = 512
 STRETCH = 2.0, 98.0
 """Percentiles that become darkest and brightest, where nothing else is asked for."""
 CONTINUOUS_COLOURS = "viridis"
-CLASS_COLOURS = "tab20"
 MASK_COLOURS = (235, 235, 235, 255), (31, 95, 191, 255)
 
 Pixels = npt.NDArray[Any]
@@ -98,11 +97,7 @@ def _class_colours(values: Pixels) -> Palette:
     present = [int(value) for value in np.unique(values)]
     if len(present) <= len(MASK_COLOURS):
         return tuple(zip(present, MASK_COLOURS, strict=False))
-    colours = matplotlib.colormaps[CLASS_COLOURS](np.arange(len(present)) % 20, bytes=True)
-    return tuple(
-        (value, (int(r), int(g), int(b), 255))
-        for value, (r, g, b, _) in zip(present, colours, strict=True)
-    )
+    return class_palette(present)
 
 
 def _png(colours: Bytes, depth: Bytes) -> bytes:

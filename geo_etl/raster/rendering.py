@@ -4,6 +4,9 @@ Here: which bands are shown, and the arithmetic from values to red, green, blue 
 here: how the picture is compressed (`profiles`, `cog`) or made small (`preview`).
 """
 
+import colorsys
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 PART_BYTES = 64_000_000
+GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 LEFT_OUT = "or leave visualization out of output_tier"
 
 
@@ -56,6 +60,22 @@ class Look:
     def has_gaps(self) -> bool:
         """Whether some values are transparent."""
         return any(colour[3] == 0 for _, colour in self.palette or ())
+
+
+def class_palette(classes: Iterable[int]) -> Palette:
+    """Colours of classes that have none of their own, to be told apart by.
+
+    A class has the same colour wherever it is, whatever other classes are there. Its hue is a
+    multiple of the golden ratio: such points divide a circle evenly, also those of every tenth
+    (three-distance theorem).
+    """
+    return tuple((value, _class_colour(value)) for value in classes)
+
+
+def _class_colour(value: int) -> tuple[int, int, int, int]:
+    depth = 0.9 if value % 2 == 0 else 0.65
+    red, green, blue = colorsys.hsv_to_rgb(value * GOLDEN % 1.0, 0.6, depth)
+    return round(255 * red), round(255 * green), round(255 * blue), 255
 
 
 def look_of(facts: RasterFacts, dtype: str, params: RenderParams, name: str) -> Look:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 from urllib.parse import parse_qsl, urlsplit
 
+import numpy as np
 import pytest
 from affine import Affine
 from hypothesis import given, settings
@@ -415,8 +416,14 @@ def test_a_palette_is_left_to_the_file() -> None:
 
 
 def test_classes_without_palette_can_be_told_apart() -> None:
-    shown = render("classes")
-    assert (shown["colormap_name"], shown["rescale"]) == ("tab20", [[0.0, 7.0]])
+    source = classes(classes=(10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100))
+    shown = raster_item(source)["properties"]["renders"]["default"]
+    colours = shown["colormap"]
+    assert list(colours) == ["10", "20", "30", "40", "50", "60", "70", "80", "90", "95", "100"]
+    drawn = np.array(list(colours.values()), dtype=float)[:, :3]
+    apart = np.abs(drawn[:, None] - drawn[None]).sum(axis=2)
+    assert apart[~np.eye(len(drawn), dtype=bool)].min() > 30
+    assert {"rescale", "colormap_name"}.isdisjoint(shown)
 
 
 def test_one_value_alone_has_a_range() -> None:
