@@ -25,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.mkdtemp(prefix="geo_etl-test-", dir=SCRATCH)
     Path(home).chmod(0o755)
     os.environ["GEO_ETL_HOME"] = home
-    for name in ("DATABASE_URL", "BLOB_URL", "FEATURES_URL", "TILES_URL"):
+    for name in ("DATABASE_URL", "BLOB_URL", "FEATURES_URL", "STAC_URL", "TILES_URL"):
         os.environ.pop(f"GEO_ETL_{name}", None)
     config.stash[HOME] = Path(home)
 
@@ -69,7 +69,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Any]:
     Cluster(settings.home).stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def engine(stack: Any) -> Any:
     """SQLAlchemy's engine of the stack's database."""
     from geo_etl.resources.postgis import engine_for
@@ -77,7 +77,7 @@ def engine(stack: Any) -> Any:
     return engine_for(stack.database())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bronze(stack: Any) -> Path:
     """The local folder of the bronze container."""
     return stack.home / "blobs" / "bronze"
@@ -89,7 +89,7 @@ def unique() -> str:
     return f"t{uuid.uuid4().hex[:10]}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_asset(stack: Any) -> Callable[..., Any]:
     """Materialize a partition of an ingesting asset in this process; Dagster's result object."""
     from dagster import DagsterInstance

@@ -7,6 +7,7 @@ from typing import Any
 
 from affine import Affine
 
+from geo_etl.catalog.lineage import SourceBlob
 from geo_etl.catalog.rasters import RasterItemFacts, TierFile
 from geo_etl.raster.facts import Band, Grid, Histogram, RasterFacts, Statistics
 from geo_etl.raster.manifest import Made, Profile, Proof, RasterOrder
@@ -111,6 +112,7 @@ def item_facts(*files: Made, **changes: Any) -> RasterItemFacts:
             TierFile(file, f"file:///silver/{file.tier}.tif", 0.25) for file in files or (made(),)
         ],
         created=CREATED,
+        source_blobs=[SourceBlob("source", "file:///höhe.tif", "Delivered", 9, "cd" * 32)],
         software={"GDAL": "3.10.3"},
         preview_href="file:///silver/preview.png",
         report_href="file:///reports/dem.html",

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
+from geo_etl.catalog.lineage import SourceBlob
+from geo_etl.catalog.links import map_url
 from geo_etl.catalog.vectors import Period, TableFacts
 from geo_etl.ingest.clock import Clock, parallel_efficiency
 from geo_etl.report.documents import StacReference, Stage
@@ -13,7 +15,7 @@ from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.serving import ServingResource
 from geo_etl.vector import ingest
 from geo_etl.vector.account import Totals
-from geo_etl.vector.extent import extent_wgs84, temporal_extent
+from geo_etl.vector.extent import extent_wgs84, temporal_extent, time_columns
 from geo_etl.vector.manifest import Manifest, PublishReport
 from geo_etl.vector.profile import software_versions
 from geo_etl.vector.reproject import union_wgs84
@@ -22,8 +24,6 @@ from geo_etl.vector.versions import Version, current_version
 
 BBox = tuple[float, float, float, float]
 HALF, WGS84 = 180.0, 4326
-TILEJSON = "tiles/WebMercatorQuad/tilejson.json"
-"""Where tipg has the TileJSON of a collection."""
 
 
 def table_facts(
@@ -32,21 +32,22 @@ def table_facts(
     postgis: PostGISResource,
     serving: ServingResource,
     report_url: str,
+    source_blobs: Sequence[SourceBlob],
     geoparquet: Sequence[str],
 ) -> TableFacts:
     """The facts of one table's STAC item, before it is published."""
     order, version = manifest.order, settled.candidate.version
-    features_url = serving.collection_url(str(version.target))
     with postgis.engine.connect() as connection:
         tables = _tables_of(connection, settled)
         bbox = _bbox(connection, version, tables)
-        period = _period(connection, order.spec.indexes.temporal, tables)
+        period = _period(
+            connection, time_columns(order.spec.indexes.temporal, version.columns), tables
+        )
         software = software_versions(connection)
     return TableFacts(
         table=str(version.target),
         collection_id=version.collection_id,
         source=str(order.source),
-        source_bytes=order.bytes,
         fingerprint=order.fingerprint,
         job_id=order.job_id,
         columns=[
@@ -60,8 +61,8 @@ def table_facts(
         geometry_type=version.geometry_type,
         modified=order.modified,
         created=datetime.now(UTC),
-        features_url=features_url,
-        tilejson_url=f"{features_url}/{TILEJSON}" if features_url else None,
+        features_url=serving.features_root,
+        source_blobs=source_blobs,
         renders=order.spec.render_params,
         about=order.spec.metadata,
         period=period,
@@ -97,7 +98,7 @@ def _bbox(
 def _period(
     connection: sa.Connection, columns: Sequence[str], tables: Sequence[tuple[str, str]]
 ) -> Period | None:
-    """The time that the first temporal column with values tells."""
+    """The time that the first column with values tells."""
     for column in columns:
         found = [temporal_extent(connection, *table, column) for table in tables]
         spans = [span for span in found if span is not None]
@@ -128,7 +129,7 @@ def result_of(
         _table(version, one, serving)
         for version, one in zip(report.versions, report.accounts, strict=True)
     ]
-    first, base = tables[0], serving.collection_url(tables[0].table)
+    first, root = tables[0], serving.features_root
     return VectorResult(
         job_id=order.job_id,
         source=str(order.source),
@@ -149,7 +150,7 @@ def result_of(
         ),
         stac=first.stac,
         ogc_features_url=first.ogc_features_url,
-        viewer_url=f"{base}/viewer" if base else None,
+        viewer_url=map_url(root, first.table) if root else None,
         quality_report_url=quality_report_url,
         geoparquet=report.geoparquet,
         stages=stages,

@@ -23,6 +23,7 @@ from geo_etl.resources import pgstac
 from geo_etl.resources.blobs import BlobStorage
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.serving import ServingResource
+from geo_etl.resources.sources import source_blobs
 from geo_etl.spec import SourceRef
 
 Item = dict[str, Any]
@@ -61,16 +62,18 @@ def items_of_layer(
             "no pixel of it is valid, so there is nothing to publish",
             "Check its nodata value; 'nodata' in the spec overrides it.",
         )
-    is_set = manifest.form == "tiled"
+    is_set, order = manifest.form == "tiled", manifest.order
+    delivered = source_blobs(storage, order.source, order.bytes, order.fingerprint)
     return [
         raster_item(
             RasterItemFacts(
                 item_id=item_id,
                 collection_id=manifest.collection_id,
-                order=manifest.order,
+                order=order,
                 facts=manifest.facts,
                 files=[_tier_file(one, storage) for one in made],
                 created=created,
+                source_blobs=delivered,
                 software=software,
                 tile=tile_of.get(item_id),
                 preview_href=None if is_set else url_of(storage, files.preview),

@@ -3,10 +3,11 @@
 Here: parts of documents. Not here: whole items and collections (`vectors`, `rasters`).
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import pystac
 from pystac.extensions.file import FileExtension
@@ -20,6 +21,24 @@ SHA256_MULTIHASH = "1220"
 """Code of SHA-256 and its length of 32 bytes, in hexadecimal (multiformats' multihash table)."""
 
 BBox = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class SourceBlob:
+    """A blob that a source is made of: most are just one.
+
+    Attributes:
+        key: of the asset that names it.
+        href: its address in storage.
+        size: in bytes.
+        sha256: hexadecimal.
+    """
+
+    key: str
+    href: str
+    title: str
+    size: int
+    sha256: str | None
 
 
 def bbox_geometry(bbox: BBox) -> dict[str, Any]:
@@ -78,13 +97,18 @@ def add_lineage(item: pystac.Item, lineage: str, software: Mapping[str, str]) ->
         item.properties["processing:software"] = dict(software)
 
 
-def add_source(
-    item: pystac.Item, source: str, fingerprint: str, size: int | None, media_type: str | None
-) -> None:
-    """Name the source as an asset, with its size in bytes and, where known, its SHA-256."""
-    asset = pystac.Asset(source, "The source, as delivered", None, media_type, ["source"])
-    item.add_asset("source", asset)
-    add_file(asset, size, fingerprint if re.fullmatch(r"[0-9a-f]{64}", fingerprint) else None)
+def add_source(item: pystac.Item, blobs: Sequence[SourceBlob], media_type: str | None) -> None:
+    """Name the blobs of the source as assets, with what is known of them."""
+    for blob in blobs:
+        asset = pystac.Asset(blob.href, blob.title, None, media_type, ["source"])
+        item.add_asset(blob.key, asset)
+        add_file(asset, blob.size, blob.sha256)
+
+
+def collection_link(collection_id: str) -> pystac.Link:
+    """The link that STAC wants wherever the property is; it holds below /collections/…/items/."""
+    href = f"../../{quote(collection_id, safe='')}"
+    return pystac.Link("collection", href, pystac.MediaType.JSON)
 
 
 def add_file(asset: pystac.Asset, size: int | None, sha256: str | None) -> None:

@@ -10,17 +10,19 @@ import pystac
 from pyproj import CRS
 from pystac.extensions.projection import ProjectionExtension
 
-from geo_etl.catalog import tiles
 from geo_etl.catalog.bands import band_objects, nodata_value, resolution_metres
-from geo_etl.catalog.footprints import Footprint, footprint_of
+from geo_etl.catalog.footprints import footprint_of
 from geo_etl.catalog.lineage import (
     SOURCE_TIME,
+    SourceBlob,
     add_file,
     add_lineage,
     add_source,
+    collection_link,
     description_of,
     moment,
 )
+from geo_etl.catalog.links import linked
 from geo_etl.catalog.renders import RENDERS, render_of
 from geo_etl.raster.facts import Grid, RasterFacts
 from geo_etl.raster.manifest import Made, RasterOrder
@@ -68,6 +70,7 @@ class RasterItemFacts:
 
     Attributes:
         files: at least one.
+        source_blobs: the blobs that the source is made of, its own first.
         software: name to version of the programs that made the files.
         tile: row and column in the tile grid; None for a whole raster.
         preview_href: a PNG of at most 512 pixels.
@@ -81,6 +84,7 @@ class RasterItemFacts:
     facts: RasterFacts
     files: Sequence[TierFile]
     created: datetime
+    source_blobs: Sequence[SourceBlob] = ()
     software: Mapping[str, str] = field(default_factory=dict)
     tile: tuple[int, int] | None = None
     preview_href: str | None = None
@@ -96,16 +100,17 @@ class RasterItemFacts:
 def raster_item(facts: RasterItemFacts) -> dict[str, Any]:
     """The item of one raster or tile.
 
-    Its time is what the spec says; else what the source's own tags say; else the moment that
-    the source was last written. `geo_etl:datetime_from` says which. Of another body than the
-    Earth, geometry and bbox are in that body's degrees, and `ssys:targets` names it: pgSTAC takes
-    no item without a geometry.
+    Its time is what the spec says; else what the source's own tags say, from the first time to
+    the last; else the moment that the source was last written. `geo_etl:datetime_from` says which.
+    Of another body than the Earth, geometry and bbox are in that body's degrees, and
+    `ssys:targets` names it: pgSTAC takes no item without a geometry.
 
     Raises:
         RasterError: the pixels have no place, or the spec asks for bands or colours that can't be.
     """
     order, spec, source = facts.order, facts.order.spec, facts.facts
     when, because = datetime_of(order, source)
+    until = _until(order, source)
     place = footprint_of(facts.primary.footprint, facts.primary.grid, str(order.source))
     item = pystac.Item(
         id=facts.item_id,
@@ -113,6 +118,8 @@ def raster_item(facts: RasterItemFacts) -> dict[str, Any]:
         geometry=place.geometry,
         bbox=list(place.bbox),
         datetime=when,
+        start_datetime=None if until is None else when,
+        end_datetime=until,
         properties={
             "title": _title(facts),
             "created": moment(facts.created),
@@ -128,15 +135,12 @@ def raster_item(facts: RasterItemFacts) -> dict[str, Any]:
     if not place.on_earth:
         item.stac_extensions.append(SSYS)
         item.properties["ssys:targets"] = [place.body]
-    # STAC wants the link wherever the property is; it holds below /collections/…/items/.
-    collection = f"../../{facts.collection_id}"
-    item.add_link(pystac.Link("collection", collection, pystac.MediaType.JSON))
+    item.add_link(collection_link(facts.collection_id))
     add_lineage(item, _lineage(facts), facts.software)
     _add_files(item, facts)
     _add_others(item, facts)
-    add_source(item, str(order.source), order.fingerprint, order.bytes, SOURCE_TYPE)
-    _add_links(item, facts, render, place)
-    return item.to_dict(include_self_link=False)
+    add_source(item, facts.source_blobs, SOURCE_TYPE)
+    return linked(item.to_dict(include_self_link=False), None, facts.tiles_url)
 
 
 def datetime_of(order: RasterOrder, facts: RasterFacts) -> tuple[datetime, str]:
@@ -147,6 +151,14 @@ def datetime_of(order: RasterOrder, facts: RasterFacts) -> tuple[datetime, str]:
     if facts.acquired is not None:
         return datetime.fromisoformat(facts.acquired).astimezone(UTC), f"tag {facts.acquired_from}"
     return order.modified, SOURCE_TIME
+
+
+def _until(order: RasterOrder, facts: RasterFacts) -> datetime | None:
+    """The end of the time of a raster's data, where its tags give it more than one."""
+    given = order.spec.datetime or order.spec.metadata.datetime
+    if given is not None or facts.acquired_until is None:
+        return None
+    return datetime.fromisoformat(facts.acquired_until).astimezone(UTC)
 
 
 def projection(grid: Grid) -> dict[str, Any]:
@@ -262,20 +274,3 @@ def _add_others(item: pystac.Item, facts: RasterItemFacts) -> None:
             "quality_report",
             pystac.Asset(facts.report_href, "Quality report", None, kind, ["metadata"]),
         )
-
-
-def _add_links(
-    item: pystac.Item, facts: RasterItemFacts, render: dict[str, Any] | None, place: Footprint
-) -> None:
-    """Links to a tile server, whose tile matrix sets are all of the Earth."""
-    if facts.tiles_url is None or render is None or not place.on_earth:
-        return
-    path = tiles.item_path(facts.collection_id, facts.item_id)
-    add_tile_links(item, tiles.raster_urls(facts.tiles_url, path, tiles.render_query(render)))
-
-
-def add_tile_links(stac: pystac.Item | pystac.Collection, urls: tiles.RasterUrls) -> None:
-    """Links to tiles: TileJSON, their template, and a map."""
-    stac.add_link(pystac.Link("tilejson", urls.tilejson, pystac.MediaType.JSON, "Raster tiles"))
-    stac.add_link(pystac.Link("xyz", urls.tiles, pystac.MediaType.PNG, "Raster tiles"))
-    stac.add_link(pystac.Link("alternate", urls.viewer, pystac.MediaType.HTML, "Map"))

@@ -1,21 +1,17 @@
-"""STAC documents as a client gets them: absolute links to the servers that run now.
+"""STAC documents as a client gets them: absolute addresses that it can fetch.
 
 What is stored names blobs by their address in storage, which only the project's own programs can
-read, and servers as they were when it was written. Here: the same documents with addresses that
-any client can fetch. Not here: what is stored.
+read, and servers as they were when it was written. Not here: what is stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import pystac
-
-from geo_etl.catalog import tiles
+from geo_etl.catalog.links import linked
 
 Document = dict[str, Any]
-Link = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -43,77 +39,39 @@ class Servers:
 def served_item(item: Document, servers: Servers) -> Document:
     """An item for clients. One without `assets` or `links`, as a search may ask for, stays so."""
     served = _with_public_assets(item, servers)
-    if "properties" in item and "collection" in item:
-        is_table = "table:row_count" in item["properties"]
-        links = _table_links(item, servers) if is_table else _raster_links(item, servers)
-        served = _with_links(served, links)
-        if is_table and "assets" in served:
-            served["assets"].update(_features_asset(item["id"], servers))
-    return served
+    if not item.keys() >= {"id", "collection", "properties"}:
+        return served
+    served = linked(served, servers.features, servers.tiles)
+    return _with_legal_links(served, item["collection"], item["id"])
 
 
 def served_collection(collection: Document, servers: Servers) -> Document:
     """A collection for clients."""
-    served = _with_public_assets(collection, servers)
-    render = _render(collection.get("renders"))
-    if render is None:
-        return served
-    path = tiles.collection_path(collection["id"])
-    urls = tiles.raster_urls(servers.tiles, path, tiles.render_query(render))
-    return _with_links(served, tile_links(urls))
+    served = linked(_with_public_assets(collection, servers), servers.features, servers.tiles)
+    return _with_legal_links(served, collection["id"])
 
 
-def tile_links(urls: tiles.RasterUrls) -> list[Link]:
-    """Links to tiles: TileJSON, their template, and a map."""
-    return [
-        _link("tilejson", urls.tilejson, pystac.MediaType.JSON, "Raster tiles"),
-        _link("xyz", urls.tiles, pystac.MediaType.PNG, "Raster tiles"),
-        _link("alternate", urls.viewer, pystac.MediaType.HTML, "Map"),
-    ]
+def _with_legal_links(
+    document: Document, collection_id: str, item_id: str | None = None
+) -> Document:
+    """With ids percent-encoded in links (RFC 3986): the upstream server writes them as they are."""
+    if "links" not in document:
+        return document
+    plain, legal = f"/collections/{collection_id}", f"/collections/{quote(collection_id, safe='')}"
+    forms = [(plain, legal)]
+    if item_id is not None:
+        item = (f"{plain}/items/{item_id}", f"{legal}/items/{quote(item_id, safe='')}")
+        forms.insert(0, item)
+    return {**document, "links": [_written(link, forms) for link in document["links"]]}
 
 
-def _table_links(item: Document, servers: Servers) -> list[Link]:
-    about = f"{servers.features}/collections/{quote(item['id'])}"
-    return [
-        _link("alternate", f"{about}/items", pystac.MediaType.GEOJSON, "Features"),
-        _link("alternate", f"{about}/viewer", pystac.MediaType.HTML, "Map"),
-        _link(
-            "tilejson",
-            vector_tilejson(servers.features, item["id"]),
-            "application/json",
-            "Vector tiles",
-        ),
-    ]
-
-
-def vector_tilejson(root: str, table: str) -> str:
-    """Address of the TileJSON of a table's vector tiles, of tipg at a root."""
-    return f"{root}/collections/{quote(table)}/tiles/{tiles.MERCATOR}/tilejson.json"
-
-
-def _features_asset(table: str, servers: Servers) -> Document:
-    href = f"{servers.features}/collections/{quote(table)}/items"
-    kind = pystac.MediaType.GEOJSON
-    asset = pystac.Asset(href, "OGC API Features", None, kind, ["data"])
-    return {"features": asset.to_dict()}
-
-
-def _raster_links(item: Document, servers: Servers) -> list[Link]:
-    properties = item["properties"]
-    render = _render(properties.get("renders"))
-    # Tile matrix sets are all of the Earth.
-    if render is None or "ssys:targets" in properties:
-        return []
-    path = tiles.item_path(item["collection"], item["id"])
-    return tile_links(tiles.raster_urls(servers.tiles, path, tiles.render_query(render)))
-
-
-def _render(renders: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return next(iter((renders or {}).values()), None)
-
-
-def _link(rel: str, href: str, kind: str, title: str) -> Link:
-    return {"rel": rel, "href": href, "type": str(kind), "title": title}
+def _written(link: Mapping[str, Any], forms: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """A link whose address has the second of the first form that it is written in."""
+    href = link["href"]
+    for plain, legal in forms:
+        if plain in href:
+            return {**link, "href": href.replace(plain, legal, 1)}
+    return dict(link)
 
 
 def _with_public_assets(document: Document, servers: Servers) -> Document:
@@ -124,12 +82,3 @@ def _with_public_assets(document: Document, servers: Servers) -> Document:
         for key, asset in document["assets"].items()
     }
     return {**document, "assets": assets}
-
-
-def _with_links(document: Document, links: list[Link]) -> Document:
-    """With these links in place of stored ones of the same kind."""
-    if "links" not in document:
-        return document
-    replaced = {link["rel"] for link in links}
-    kept = [link for link in document["links"] if link["rel"] not in replaced]
-    return {**document, "links": [*kept, *links]}

@@ -13,12 +13,15 @@ from pystac.extensions.table import TableExtension
 from geo_etl.catalog.lineage import (
     SOURCE_TIME,
     BBox,
+    SourceBlob,
     add_lineage,
     add_source,
     bbox_geometry,
+    collection_link,
     description_of,
     moment,
 )
+from geo_etl.catalog.links import linked
 from geo_etl.spec import Metadata
 
 VECTORS = "system-vectors"
@@ -49,13 +52,12 @@ class TableFacts:
             the antimeridian; None for a table without extent.
         srid: EPSG code of the geometry column.
         modified: when the source was last written.
-        features_url: OGC API Features collection, when a server is configured.
+        features_url: root of OGC API Features, when a server is configured.
+        source_blobs: the blobs that the source is made of, its own first.
         about: what the spec says of the dataset.
-        source_bytes: size of the source.
         period: the time of the features, where a column tells it.
         original_crs: CRS of the source.
         software: name to version of the programs that made the table.
-        tilejson_url: TileJSON of its vector tiles.
         report_url: its quality report.
         geoparquet: addresses of the files of its GeoParquet copy.
     """
@@ -73,13 +75,12 @@ class TableFacts:
     modified: datetime
     created: datetime
     features_url: str | None
+    source_blobs: Sequence[SourceBlob] = ()
     renders: dict[str, Any] = field(default_factory=dict)
     about: Metadata = field(default_factory=Metadata)
-    source_bytes: int | None = None
     period: Period | None = None
     original_crs: str | None = None
     software: dict[str, str] = field(default_factory=dict)
-    tilejson_url: str | None = None
     report_url: str | None = None
     geoparquet: Sequence[str] = ()
 
@@ -105,8 +106,8 @@ def vector_item(facts: TableFacts) -> dict[str, Any]:
     """The item of one published table. Its id is the table's `schema.table`.
 
     Its time is what the spec says; else the period of the table's features, where a column tells
-    it, with `datetime` at its start: pgSTAC would drop a null. Else it is the moment that the
-    source was last written. `geo_etl:datetime_from` says which.
+    it, with `datetime` at its start: pgSTAC drops a null, which STAC would allow. Else it is the
+    moment that the source was last written. `geo_etl:datetime_from` says which.
     """
     given = facts.about.datetime
     period = facts.period if given is None else None
@@ -139,13 +140,11 @@ def vector_item(facts: TableFacts) -> dict[str, Any]:
     table.row_count = facts.features
     table.primary_geometry = "geom"
     ProjectionExtension.ext(item, add_if_missing=True).code = f"EPSG:{facts.srid}"
-    # STAC wants the link wherever the property is; it holds below /collections/…/items/.
-    collection = f"../../{facts.collection_id}"
-    item.add_link(pystac.Link("collection", collection, pystac.MediaType.JSON))
+    item.add_link(collection_link(facts.collection_id))
     add_lineage(item, _lineage(facts), facts.software)
-    add_source(item, facts.source, facts.fingerprint, facts.source_bytes, None)
+    add_source(item, facts.source_blobs, None)
     _add_outputs(item, facts)
-    return item.to_dict(include_self_link=False)
+    return linked(item.to_dict(include_self_link=False), facts.features_url, None)
 
 
 def _lineage(facts: TableFacts) -> str:
@@ -158,14 +157,6 @@ def _lineage(facts: TableFacts) -> str:
 
 
 def _add_outputs(item: pystac.Item, facts: TableFacts) -> None:
-    if facts.features_url:
-        href, kind = f"{facts.features_url}/items", pystac.MediaType.GEOJSON
-        item.add_asset("features", pystac.Asset(href, "OGC API Features", None, kind, ["data"]))
-        item.add_link(pystac.Link("alternate", href, kind, "Features"))
-    if facts.tilejson_url:
-        item.add_link(
-            pystac.Link("tilejson", facts.tilejson_url, pystac.MediaType.JSON, "Vector tiles")
-        )
     if facts.report_url:
         kind = pystac.MediaType.HTML
         report = pystac.Asset(facts.report_url, "Quality report", None, kind, ["metadata"])

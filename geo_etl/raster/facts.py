@@ -144,6 +144,7 @@ class RasterFacts:
         footprint: WKB polygon or multipolygon in the CRS of the grid around all valid pixels, a
             little generous, of few vertices; None when no pixel is valid.
         acquired: time of the data from the file's tags, ISO 8601 with an offset from UTC.
+        acquired_until: likewise, of data of more than one time.
         acquired_from: the tag.
         is_cog: whether the source is a valid COG already.
         block: rows and columns of a block.
@@ -169,6 +170,7 @@ class RasterFacts:
     footprint: bytes | None
     crs_declared: bool
     acquired: str | None = None
+    acquired_until: str | None = None
     acquired_from: str | None = None
     is_cog: bool = False
     compression: str | None = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
+from geo_etl.catalog.lineage import SourceBlob
 from geo_etl.errors import SourceError, StorageError
 from geo_etl.ingest.kinds import Kind, is_archive, kind_of
 from geo_etl.ingest.scratch import scratch_folder
@@ -198,6 +199,34 @@ def whole(parts: Mapping[str, Blob]) -> Blob:
     )
 
 
+def source_blobs(
+    storage: BlobStorage, source: SourceRef, size: int, fingerprint: str
+) -> list[SourceBlob]:
+    """The blobs of an ingested source for its STAC item.
+
+    The hash of a source of several parts is of none of them.
+
+    Args:
+        size, fingerprint: of the whole source as it was ingested.
+    """
+    title = "The source, as delivered"
+    parts: dict[str, Blob] = {}
+    with suppress(StorageError, SourceError):  # it may be gone since it was read
+        parts = parts_of(storage, source)
+    if len(parts) < 2:
+        return [SourceBlob("source", storage.url(source), title, size, fingerprint)]
+    return [
+        SourceBlob(
+            "source" if part.ref == source else f"source_{role.replace('.', '_')}",
+            storage.url(part.ref),
+            f"{title}: {role}",
+            part.size,
+            None,
+        )
+        for role, part in parts.items()
+    ]
+
+
 def state_of(storage: BlobStorage, source: SourceRef) -> str:
     """Changes whenever any part of a source is written, added or removed.
 
@@ -217,16 +246,27 @@ def local_source(storage: BlobStorage, source: SourceRef) -> Iterator[Path]:
     Raises:
         StorageError, SourceError: as `parts_of`.
     """
-    stem, own = split_name(source.name)
+    own = split_name(source.name)[1]
     if kind_of(source.path) == "vector" and not sibling_roles(own):
         with storage.local(source) as path:
             yield path
         return
+    with local_parts(storage, parts_of(storage, source)) as path:
+        yield path
+
+
+@contextmanager
+def local_parts(storage: BlobStorage, parts: Mapping[str, Blob]) -> Iterator[Path]:
+    """The parts of a source as local files: as `local_source`, of parts that are known.
+
+    Args:
+        parts: by role, the source's own blob first.
+    """
+    stem, own = split_name(next(iter(parts.values())).ref.name)
     # The name of an .hgt says where it is: this leaves it.
     stem = re.sub(r"[^\w. -]", "_", stem).lstrip("-") or "_"
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_folder())
-        parts = parts_of(storage, source)
         for role, part in parts.items():
             path = stack.enter_context(storage.local(part.ref))
             (folder / (f"{stem}.{role}" if role else stem)).symlink_to(path.absolute())

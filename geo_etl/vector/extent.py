@@ -4,6 +4,7 @@ Bounds follow RFC 7946, section 5.2: where the data lies on both sides of the an
 west is greater than east.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 import sqlalchemy as sa
+
+from geo_etl.vector.attributes import Column
 
 BBox = tuple[float, float, float, float]
 Floats = npt.NDArray[np.float64]
@@ -183,6 +186,19 @@ def smallest_arc(starts: Floats, ends: Floats) -> tuple[float, float]:
     if east > 180:
         east -= 360
     return west, (180.0 if east == -180 and west > east else east)
+
+
+def time_columns(named: Sequence[str], columns: Sequence[Column]) -> list[str]:
+    """The columns that may tell the time of a table's features, the first with values does.
+
+    Args:
+        named: by the spec. Without any, it is the one column of dates or timestamps; of several
+            nobody knows which is meant.
+    """
+    if named:
+        return list(named)
+    found = [column.name for column in columns if column.sql_type in _MOMENT]
+    return found if len(found) == 1 else []
 
 
 def temporal_extent(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import pytest
 
 from geo_etl_tests.conftest import PROJECT
 from geo_etl_tests.e2e.faults import Gate, Site, own_stack
+from geo_etl_tests.e2e.published import Published, publish_each_kind
 
 COMMAND = [sys.executable, "-m", "geo_etl.cli"]
 
@@ -179,3 +181,9 @@ def dagster_dev(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             os.killpg(process.pid, signal.SIGKILL)
         for left in PROJECT.glob(".tmp_dagster_home_*"):
             shutil.rmtree(left, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def published(run_asset: Any, bronze: Path, served: str) -> Published:
+    """One publication of each kind, served."""
+    return publish_each_kind(run_asset, bronze, served, f"p{uuid.uuid4().hex[:8]}")

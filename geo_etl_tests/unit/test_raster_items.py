@@ -259,6 +259,23 @@ def test_else_a_tag_tells_the_time() -> None:
     assert properties["geo_etl:datetime_from"] == "tag TIFFTAG_DATETIME"
 
 
+def test_a_tag_tells_the_time_from_the_first_to_the_last() -> None:
+    source = facts(
+        acquired="2001-01-01T00:00:00Z",
+        acquired_until="2002-01-01T00:00:00Z",
+        acquired_from="time",
+    )
+    document = raster_item(item_facts(facts=source))
+    properties = document["properties"]
+    assert properties["datetime"] == properties["start_datetime"] == "2001-01-01T00:00:00Z"
+    assert properties["end_datetime"] == "2002-01-01T00:00:00Z"
+    validate(document)
+    given = item_facts(facts=source, order=order(datetime="2020-01-01T00:00:00Z"))
+    assert "end_datetime" not in raster_item(given)["properties"]
+    of_set = collection(document)["extent"]["temporal"]["interval"]
+    assert of_set == [["2001-01-01T00:00:00Z", "2002-01-01T00:00:00Z"]]
+
+
 def test_else_it_is_when_the_source_was_written() -> None:
     properties = item()["properties"]
     assert datetime.fromisoformat(properties["datetime"]) == MODIFIED
@@ -512,6 +529,19 @@ def test_its_summaries_are_true_of_every_item() -> None:
     assert summaries["gsd"]["minimum"] == 10.0
     assert [one["name"] for one in summaries["bands"]] == ["b1", "red", "green", "blue"]
     assert not any("statistics" in one for one in summaries["bands"])
+
+
+@pytest.mark.parametrize(("name", "extension"), [("tile", "projection"), ("mars", "ssys")])
+def test_it_declares_the_extensions_of_what_it_summarizes(name: str, extension: str) -> None:
+    declared = collection(item(name))["stac_extensions"]
+    assert any(f"/{extension}/" in uri for uri in declared)
+
+
+def test_a_wrong_summary_is_refused() -> None:
+    document = collection(item("mars"))
+    document["summaries"]["ssys:targets"] = []
+    with pytest.raises(CatalogueError, match="ssys"):
+        validate(document)
 
 
 def test_it_describes_the_assets_of_its_items() -> None:

@@ -11,18 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import MultiPoint, Point, box, shape
 
-from geo_etl.catalog.lineage import bbox_geometry
+from geo_etl.catalog.lineage import SourceBlob, bbox_geometry
 from geo_etl.catalog.validate import validate
 from geo_etl.catalog.vectors import Period, TableFacts, vector_collection, vector_item
 from geo_etl.errors import CatalogueError
 from geo_etl.spec import Metadata
+from geo_etl.vector.attributes import Column
+from geo_etl.vector.extent import time_columns
 
 CONTENT = b"delivered"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FACTS = TableFacts(
     table="geo.roads",
     collection_id="system-vectors",
     source="bronze/a b/roads ü.gpkg",
-    fingerprint=hashlib.sha256(CONTENT).hexdigest(),
+    fingerprint=SHA256,
     job_id="ab" * 32,
     columns=[("gid", "bigint", "feature number"), ("name", "text", "Náme"), ("geom", "g", "g")],
     features=7,
@@ -31,11 +34,10 @@ FACTS = TableFacts(
     geometry_type="MultiPolygon",
     modified=datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC),
     created=datetime(2026, 1, 1, tzinfo=UTC),
-    features_url="http://localhost/features/collections/geo.roads",
-    source_bytes=len(CONTENT),
+    features_url="http://localhost/features",
+    source_blobs=[SourceBlob("source", "file:///roads.gpkg", "Delivered", len(CONTENT), SHA256)],
     original_crs="EPSG:32633",
     software={"GDAL": "3.12.4", "PostGIS": "3.3.2"},
-    tilejson_url="http://localhost/tilejson.json",
     report_url="reports/geo.roads/ab.html",
     geoparquet=["silver/geo.roads/part.parquet"],
 )
@@ -58,8 +60,8 @@ def item(**changes: Any) -> dict[str, Any]:
         {"bbox": (5.0, 50.0, 5.0, 51.0)},
         {"srid": 32633},
         {"geoparquet": ["a.parquet", "b.parquet"]},
-        {"geoparquet": (), "report_url": None, "tilejson_url": None, "features_url": None},
-        {"software": {}, "source_bytes": None, "original_crs": None, "fingerprint": "group"},
+        {"geoparquet": (), "report_url": None, "features_url": None},
+        {"software": {}, "source_blobs": (), "original_crs": None},
         {"period": Period(FACTS.modified, FACTS.created, "observed")},
         {"renders": {"plain": {"color": "#fff"}}},
         {"features": 0, "columns": []},
@@ -201,9 +203,26 @@ def test_a_period_gives_start_and_end_and_names_its_column() -> None:
     assert properties["geo_etl:datetime_from"] == "column observed"
 
 
+@pytest.mark.parametrize(
+    ("named", "types", "expected"),
+    [
+        ([], ["text", "date"], ["c1"]),
+        ([], ["timestamp with time zone"], ["c0"]),
+        ([], ["date", "date"], []),
+        (["c1", "c0"], ["date", "date"], ["c1", "c0"]),
+        ([], ["time without time zone", "integer"], []),
+    ],
+)
+def test_the_one_column_of_dates_tells_the_time_unless_the_spec_names_others(
+    named: list[str], types: list[str], expected: list[str]
+) -> None:
+    columns = [Column(f"c{i}", f"c{i}", sql_type) for i, sql_type in enumerate(types)]
+    assert time_columns(named, columns) == expected
+
+
 def test_the_source_asset_has_size_and_multihash() -> None:
     source = item()["assets"]["source"]
-    assert source["href"] == FACTS.source
+    assert source["href"] == "file:///roads.gpkg"
     assert source["roles"] == ["source"]
     assert source["file:size"] == len(CONTENT)
     # Multihash: code 0x12 is SHA-256, 0x20 its length in bytes.
@@ -226,15 +245,12 @@ def test_software_versions_are_kept() -> None:
     assert item()["properties"]["processing:software"] == FACTS.software
 
 
-def test_outputs_are_linked() -> None:
+def test_outputs_are_assets() -> None:
     document = item(geoparquet=["a.parquet", "b.parquet"])
     hrefs = {key: asset["href"] for key, asset in document["assets"].items()}
-    assert hrefs["features"] == f"{FACTS.features_url}/items"
+    assert hrefs["features"] == "http://localhost/features/collections/geo.roads/items"
     assert hrefs["quality_report"] == FACTS.report_url
     assert {"a.parquet", "b.parquet"} <= set(hrefs.values())
-    links = {link["rel"]: link["href"] for link in document["links"]}
-    assert links["tilejson"] == FACTS.tilejson_url
-    assert links["alternate"] == f"{FACTS.features_url}/items"
 
 
 def test_columns_keep_their_names_in_the_source() -> None:
