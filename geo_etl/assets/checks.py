@@ -1,33 +1,28 @@
 """The asset checks of a vector table: what was loaded is stored, and is served."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from dagster import AssetCheckResult, AssetCheckSpec, MetadataValue
+from dagster import AssetCheckResult, AssetCheckSpec
 
+from geo_etl.assets.serving_checks import FEATURES, STAC, serving_check, skipped, unconfigured
+from geo_etl.assets.table_serving import TableServed
+from geo_etl.catalog.read_back import is_within
 from geo_etl.report.result import VectorResult
 from geo_etl.resources.postgis import Shown
-from geo_etl.resources.serving import FeaturesProbe
+from geo_etl.resources.probes import Probe
 
 ASSET = "vector_table"
-CONSERVED, CATALOGUED, SERVED = "features_conserved", "catalogued", "features_served"
-CHECK_SPECS = [
-    AssetCheckSpec(
-        CONSERVED,
-        asset=ASSET,
-        description="Features read = loaded + quarantined + dropped, and loaded = rows stored.",
-    ),
-    AssetCheckSpec(
-        CATALOGUED,
-        asset=ASSET,
-        description="The STAC item reads back, with as many rows as were loaded.",
-    ),
-    AssetCheckSpec(
-        SERVED,
-        asset=ASSET,
-        description="OGC API Features serves as many features as were loaded.",
-    ),
-]
+CONSERVED, CATALOGUED = "features_conserved", "catalogued"
+CHECKS = {
+    CONSERVED: "Features read = loaded + quarantined + dropped, and loaded = rows stored.",
+    CATALOGUED: "The STAC item reads back, with as many rows as were loaded.",
+    FEATURES: "OGC API Features serves as many features as were loaded, the first where the STAC "
+    "item says; a vector tile shows it.",
+    STAC: "The STAC API serves the item as it was written.",
+}
+CHECK_SPECS = [AssetCheckSpec(name, asset=ASSET, description=text) for name, text in CHECKS.items()]
 
 
 def conserved(result: VectorResult, stored: Mapping[str, Shown]) -> AssetCheckResult:
@@ -87,51 +82,49 @@ def catalogued(
     )
 
 
-def served(
+def features_served(
     result: VectorResult,
     stored: Mapping[str, Shown],
-    probes: Mapping[str, FeaturesProbe | None],
+    seen: Mapping[str, TableServed | None],
 ) -> AssetCheckResult:
-    """OGC API Features serves what is stored; skipped, and said so, without a server.
+    """OGC API Features serves what is stored, and draws it; skipped without a server.
 
     Args:
         stored: table → what its readers see.
-        probes: table → what the server says; None when none is configured.
+        seen: table → what the server says; None when none is configured.
     """
-    asked = [(table, probes[table.table]) for table in result.tables]
-    urls = [probe.url for _, probe in asked if probe is not None]
-    if not urls:
-        return AssetCheckResult(
-            asset_key=ASSET,
-            check_name=SERVED,
-            passed=True,
-            description=f"{result.source}: skipped, no OGC API Features server is configured "
-            "(GEO_ETL_FEATURES_URL, or 'geo-etl serve').",
-            metadata={"skipped": True},
-        )
-    problems = [
-        f"{problem} ({probe.url})"
-        for table, probe in asked
-        if probe is not None
-        and (problem := _served_wrongly(stored[table.table].rows, probe)) is not None
-    ]
-    matched = sum(probe.matched or 0 for _, probe in asked if probe is not None)
-    said = "; ".join(problems) or f"numberMatched {matched}, first feature read"
-    metadata: dict[str, Any] = {"url": MetadataValue.url(urls[0]), "number_matched": matched}
-    if problems:
-        metadata["problem"] = said
-    return AssetCheckResult(
-        asset_key=ASSET,
-        check_name=SERVED,
-        passed=not problems,
-        description=f"{result.source}: {said}",
-        metadata=metadata,
-    )
+    probes: list[Probe] = []
+    matched = 0
+    for table, shown in stored.items():
+        served = seen[table]
+        if served is None:
+            return skipped(ASSET, FEATURES, result.source, unconfigured(FEATURES))
+        problem = served.features.problem or _served_wrongly(shown, served)
+        probes += [
+            replace(served.features, problem=problem),
+            *([served.tile] if served.tile else []),
+        ]
+        matched += served.features.matched or 0
+    said = f"numberMatched {matched}"
+    if any(served and served.geometry for served in seen.values()):
+        said += ", first feature read, in the bbox of its item"
+    if any(served and served.tile for served in seen.values()):
+        said += " and on a vector tile"
+    return serving_check(ASSET, FEATURES, result.source, probes, said, number_matched=matched)
 
 
-def _served_wrongly(rows: int, probe: FeaturesProbe) -> str | None:
-    if probe.problem is not None:
-        return probe.problem
-    if probe.matched != rows:
-        return f"numberMatched is {probe.matched}, {rows} features are published"
-    return "no feature came back" if probe.first is None and rows else None
+def _served_wrongly(shown: Shown, served: TableServed) -> str | None:
+    features, version = served.features, shown.version
+    published = version.features if version is not None else 0
+    if features.matched != published:
+        return f"numberMatched is {features.matched}, {published} features are published"
+    if features.first is None:
+        return "no feature came back" if published else None
+    if served.geometry is None:
+        # Null is legal (RFC 7946, section 3.2).
+        is_null = features.first.get("geometry", ...) is None
+        return None if is_null else "the geometry of the first feature can't be read"
+    bbox = version.item.get("bbox") if version is not None else None
+    if bbox is not None and not is_within(served.geometry, bbox):
+        return f"the first feature does not lie in the bbox of the STAC item, {bbox}"
+    return None

@@ -25,26 +25,20 @@ from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
 from geo_etl.assets.raster_blobs import write_report
 from geo_etl.assets.raster_checks import (
     ASSET,
-    CATALOGUED,
-    CONSERVED,
-    PROVEN,
-    SERVED,
+    CHECKS,
     catalogued,
     check_specs,
     conserved,
     proven,
-    served,
+    tiles_served,
 )
 from geo_etl.assets.raster_files import make_piece
 from geo_etl.assets.raster_layer import PublishedRaster, prepare_layer
 from geo_etl.assets.raster_metadata import raster_metadata
-from geo_etl.assets.raster_places import (
-    catalogued_collection,
-    catalogued_items,
-    place_of,
-    probe_layer,
-)
+from geo_etl.assets.raster_places import catalogued_items, place_of
+from geo_etl.assets.raster_serving import see_layer
 from geo_etl.assets.runs import JOB_ID_TAG, IngestConfig, begin_run, register
+from geo_etl.assets.serving_checks import check_outputs, stac_served
 from geo_etl.errors import SpecError, TransientError
 from geo_etl.ingest.clock import Clock, Span
 from geo_etl.ingest.scratch import scratch_folder
@@ -237,7 +231,7 @@ def publish_raster(
 
 
 @op(
-    out={"result": Out(dict), PROVEN: Out(), CONSERVED: Out(), CATALOGUED: Out(), SERVED: Out()},
+    out={"result": Out(dict), **{name: Out() for name in CHECKS}},
     retry_policy=TRANSIENT_RETRIES,
     description="Show that what was made is whole, proven, catalogued and served.",
 )
@@ -249,19 +243,17 @@ def verify_raster(
     serving: ServingResource,
 ) -> Iterator[Output[Any] | AssetCheckResult]:
     with op_faults():
-        clock, rasters, summary = Clock(), Rasters(postgis.engine), None
+        clock, summary = Clock(), None
         if published is None:
             result = RasterResult.model_validate(planned.result)
         else:
             result, summary = _finish(planned, published, clock, blobs, postgis, serving)
-        shown = rasters.named(result.layer)
-        expected, items = catalogued_items(shown, postgis)
-        collection = catalogued_collection(shown, postgis)
-        probes = probe_layer(shown, items, serving)
+        seen = see_layer(result.layer, catalogued_items, postgis, serving)
     yield proven(result)
     yield conserved(result)
-    yield catalogued(result, expected, items, collection)
-    yield served(result, probes)
+    yield catalogued(result, seen.expected, seen.items, seen.collection)
+    yield tiles_served(result, seen.drawn)
+    yield stac_served(ASSET, result.source, seen.stac)
     yield Output(
         result.model_dump(mode="json"), "result", metadata=raster_metadata(result, summary)
     )
@@ -313,13 +305,5 @@ def raster_cog() -> Any:
     planned, pieces = plan_raster.alias("plan")()
     tasks = pieces.map(lambda piece: convert(planned, piece))
     published = publish_raster.alias("publish")(planned, tasks.collect())
-    result, is_proven, is_conserved, is_catalogued, is_served = verify_raster.alias("verify")(
-        planned, published
-    )
-    return {
-        "result": result,
-        f"{ASSET}_{PROVEN}": is_proven,
-        f"{ASSET}_{CONSERVED}": is_conserved,
-        f"{ASSET}_{CATALOGUED}": is_catalogued,
-        f"{ASSET}_{SERVED}": is_served,
-    }
+    result, *checks = verify_raster.alias("verify")(planned, published)
+    return check_outputs(ASSET, CHECKS, result, checks)

@@ -3,28 +3,31 @@
 The asset of one raster and that of a collection have the same ones.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dagster import AssetCheckResult, AssetCheckSpec, MetadataValue
 
+from geo_etl.assets.raster_serving import LayerDrawn
+from geo_etl.assets.serving_checks import STAC, TILES, listed, serving_check, skipped, unconfigured
 from geo_etl.report.raster_outcome import uncovered
 from geo_etl.report.raster_result import CollectionResult, RasterAsset, RasterResult
-from geo_etl.resources.serving import TileProbe
+from geo_etl.resources.probes import PictureProbe, Probe
 
 ASSET, COLLECTION = "raster_cog", "raster_collection"
 PROVEN, CONSERVED = "cog_proof", "pixels_conserved"
-CATALOGUED, SERVED = "catalogued", "tiles_served"
+CATALOGUED = "catalogued"
 CHECKS = {
     PROVEN: "Every file is a valid COG; lossless ones equal what they were made from, pixel for "
     "pixel and mask for mask; overviews of classes have no class of their own.",
     CONSERVED: "Every tile is a file or empty, together they cover the grid, and no valid pixel "
     "is missing.",
     CATALOGUED: "The STAC items read back, with the files of this job.",
-    SERVED: "The tile server draws a tile that is not empty.",
+    TILES: "The tile server draws a tile that is not empty; where a set shows one member alone, "
+    "its tile equals the member's.",
+    STAC: "The STAC API serves items as they were written; their files open over HTTP.",
 }
-NAMED = 5
-"""Problems that a description has in full."""
 
 Result = RasterResult | CollectionResult
 
@@ -40,7 +43,7 @@ def proven(result: Result, asset: str = ASSET) -> AssetCheckResult:
         f"{one.tier}: {problem}" for one in result.assets for problem in _proof_problems(one)
     ]
     files = sum(one.files for one in result.assets)
-    said = _listed(problems) if problems else f"{files} files proven; {_proof_words(result)}"
+    said = listed(problems) if problems else f"{files} files proven; {_proof_words(result)}"
     return AssetCheckResult(
         asset_key=asset,
         check_name=PROVEN,
@@ -173,7 +176,7 @@ def catalogued(
         problems += [f"no STAC item of {place} has {href}" for href in missing]
     if len(expected) < min(1, result.stac.items):
         problems.append(f"nothing is published in {place}")
-    said = _listed(problems) if problems else f"{len(expected)} STAC items in {place}"
+    said = listed(problems) if problems else f"{len(expected)} STAC items in {place}"
     return AssetCheckResult(
         asset_key=asset,
         check_name=CATALOGUED,
@@ -195,48 +198,25 @@ def _hrefs(result: RasterResult) -> set[str]:
     return tiles | {one.href for one in result.assets if one.href is not None}
 
 
-def served(
-    result: Result, probes: Sequence[TileProbe | None], asset: str = ASSET
-) -> AssetCheckResult:
-    """The tile server draws the layer; skipped, and said so, without a server.
-
-    Args:
-        probes: tiles that were asked for; None for each when no server is configured.
-    """
-    asked = [probe for probe in probes if probe is not None]
-    if not asked:
-        why = (
-            "no tile server is configured (GEO_ETL_TILES_URL, or 'geo-etl serve')"
-            if probes
-            else "there is nothing to draw"
-        )
-        return AssetCheckResult(
-            asset_key=asset,
-            check_name=SERVED,
-            passed=True,
-            description=f"{result.source}: skipped, {why}.",
-            metadata={"skipped": True},
-        )
-    problems = [f"{probe.problem} ({probe.url})" for probe in asked if probe.problem is not None]
-    first = next((probe for probe in asked if probe.problem is not None), asked[0])
-    said = _listed(problems) or f"{len(asked)} tiles drawn, the first of {first.bytes:,} bytes"
-    metadata: dict[str, Any] = {
-        "url": MetadataValue.url(first.url),
-        "status": first.status or 0,
-        "content_type": first.content_type or "",
-        "bytes": first.bytes,
-    }
-    if problems:
-        metadata["problem"] = said
-    return AssetCheckResult(
-        asset_key=asset,
-        check_name=SERVED,
-        passed=not problems,
-        description=f"{result.source}: {said}",
-        metadata=metadata,
+def tiles_served(result: Result, seen: LayerDrawn | None, asset: str = ASSET) -> AssetCheckResult:
+    """The tile server draws the layer; skipped, and said so, without a server."""
+    if seen is None or not seen.tiles:
+        why = unconfigured(TILES) if seen is None else "there is nothing to draw"
+        return skipped(asset, TILES, result.source, why)
+    probes: list[Probe] = list(seen.tiles)
+    said = f"tiles drawn: {len(probes)}, the first of {len(probes[0].answer.body):,} bytes"
+    if seen.pair is not None:
+        among, alone = seen.pair
+        probes += [replace(among, problem=among.problem or _unlike(among, alone)), alone]
+        said += "; a tile of the mosaic equals that of the one member on it, pixel for pixel"
+    elif result.form != "single":
+        said += "; no tile was found that one member covers alone: not compared with the mosaic"
+    return serving_check(
+        asset, TILES, result.source, probes, said, bytes=len(probes[0].answer.body)
     )
 
 
-def _listed(problems: Sequence[str]) -> str:
-    shown = "; ".join(problems[:NAMED])
-    return f"{shown}; and {len(problems) - NAMED} more" if len(problems) > NAMED else shown
+def _unlike(among: PictureProbe, alone: PictureProbe) -> str | None:
+    if alone.problem is not None or among.shows_the_same(alone):
+        return None
+    return f"the mosaic's tile is not that of the one member on it, {alone.answer.url}"

@@ -23,16 +23,13 @@ from dagster import (
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
 from geo_etl.assets.raster import LAYER_TAG
 from geo_etl.assets.raster_checks import (
-    CATALOGUED,
+    CHECKS,
     COLLECTION,
-    CONSERVED,
-    PROVEN,
-    SERVED,
     catalogued,
     check_specs,
     conserved,
     proven,
-    served,
+    tiles_served,
 )
 from geo_etl.assets.raster_gathered import (
     catalogued_members,
@@ -44,8 +41,9 @@ from geo_etl.assets.raster_gathering import check_outcomes, prepare_collection
 from geo_etl.assets.raster_gathering_plan import plan_collection_run
 from geo_etl.assets.raster_members import Outcome, make_members, numbered
 from geo_etl.assets.raster_metadata import collection_metadata
-from geo_etl.assets.raster_places import catalogued_collection, probe_layer
+from geo_etl.assets.raster_serving import see_layer
 from geo_etl.assets.runs import JOB_ID_TAG, IngestConfig, begin_run, register
+from geo_etl.assets.serving_checks import check_outputs, stac_served
 from geo_etl.ingest.clock import Clock, Span
 from geo_etl.partitions import raster_collections
 from geo_etl.raster.collection import Batch, CollectionManifest
@@ -210,7 +208,7 @@ def publish_collection(
 
 
 @op(
-    out={"result": Out(dict), PROVEN: Out(), CONSERVED: Out(), CATALOGUED: Out(), SERVED: Out()},
+    out={"result": Out(dict), **{name: Out() for name in CHECKS}},
     retry_policy=TRANSIENT_RETRIES,
     description="Show that every member is proven, catalogued and served.",
 )
@@ -222,20 +220,17 @@ def verify_collection(
     serving: ServingResource,
 ) -> Iterator[Output[Any] | AssetCheckResult]:
     with op_faults():
-        rasters = Rasters(postgis.engine)
         summary = None
         if published is None:
             result = CollectionResult.model_validate(planned.result)
         else:
             result, summary = _finish(planned, published, Clock(), blobs, postgis, serving)
-        shown = rasters.named(result.layer)
-        expected, items = catalogued_members(shown, postgis)
-        collection = catalogued_collection(shown, postgis)
-        probes = probe_layer(shown, items, serving)
+        seen = see_layer(result.layer, catalogued_members, postgis, serving)
     yield proven(result, COLLECTION)
     yield conserved(result, COLLECTION)
-    yield catalogued(result, expected, items, collection, COLLECTION)
-    yield served(result, probes, COLLECTION)
+    yield catalogued(result, seen.expected, seen.items, seen.collection, COLLECTION)
+    yield tiles_served(result, seen.drawn, COLLECTION)
+    yield stac_served(COLLECTION, result.source, seen.stac)
     yield Output(
         result.model_dump(mode="json"), "result", metadata=collection_metadata(result, summary)
     )
@@ -289,13 +284,5 @@ def raster_collection() -> Any:
     planned, batches = plan_collection.alias("plan")()
     tasks = batches.map(lambda batch: convert_members.alias("convert")(planned, batch))
     published = publish_collection.alias("publish")(planned, tasks.collect())
-    result, is_proven, is_conserved, is_catalogued, is_served = verify_collection.alias("verify")(
-        planned, published
-    )
-    return {
-        "result": result,
-        f"{COLLECTION}_{PROVEN}": is_proven,
-        f"{COLLECTION}_{CONSERVED}": is_conserved,
-        f"{COLLECTION}_{CATALOGUED}": is_catalogued,
-        f"{COLLECTION}_{SERVED}": is_served,
-    }
+    result, *checks = verify_collection.alias("verify")(planned, published)
+    return check_outputs(COLLECTION, CHECKS, result, checks)

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import shapely
-
 from geo_etl.assets.raster_blobs import LayerFiles, url_of
 from geo_etl.assets.raster_documents import Item
 from geo_etl.catalog import tiles
@@ -18,7 +16,7 @@ from geo_etl.report.raster_result import Mosaic
 from geo_etl.resources import pgstac
 from geo_etl.resources.blobs import BlobStorage
 from geo_etl.resources.postgis import PostGISResource
-from geo_etl.resources.serving import ServingResource, TileProbe
+from geo_etl.resources.serving import ServingResource
 from geo_etl.spec import SourceRef
 
 
@@ -70,15 +68,15 @@ def place_of(
 
 def box_of(items: Sequence[Item]) -> Bounds | None:
     """The box around items on Earth."""
-    return union_of_boxes(tuple(item["bbox"]) for item in items if _is_on_earth(item))
+    return union_of_boxes(tuple(item["bbox"]) for item in items if is_on_earth(item))
 
 
 def urls_of(
     version: Version, items: Sequence[Item], serving: ServingResource
 ) -> tiles.RasterUrls | None:
     """Addresses of a layer's tiles; None when nothing serves it."""
-    render = version.collection.get("renders", {}).get("default") or _render_of(items)
-    if render is None or not all(map(_is_on_earth, items)):
+    render = version.collection.get("renders", {}).get("default") or render_of(items)
+    if render is None or not all(map(is_on_earth, items)):
         return None
     return serving.raster_urls(_tiles_path(version), tiles.render_query(render))
 
@@ -89,13 +87,15 @@ def _tiles_path(version: Version) -> str:
     return tiles.item_path(version.collection_id, version.item_ids[0])
 
 
-def _render_of(items: Sequence[Item]) -> Mapping[str, Any] | None:
+def render_of(items: Sequence[Item]) -> Mapping[str, Any] | None:
+    """How the first of a layer's items is drawn; None: it can't be."""
     renders = items[0]["properties"].get("renders", {}) if items else {}
     found: Mapping[str, Any] | None = renders.get("default")
     return found
 
 
-def _is_on_earth(item: Item) -> bool:
+def is_on_earth(item: Item) -> bool:
+    """Whether an item's degrees are those of the Earth."""
     return "ssys:targets" not in item["properties"]
 
 
@@ -111,26 +111,3 @@ def catalogued_items(
             for item_id in expected
         }
     return expected, found
-
-
-def probe_layer(
-    version: Version, items: Mapping[str, Item | None], serving: ServingResource
-) -> list[TileProbe | None]:
-    """A tile of the layer, and of a set one of its first item too; None each without a server."""
-    there = [item for item in items.values() if item is not None and _is_on_earth(item)]
-    render = version.collection.get("renders", {}).get("default") or _render_of(there)
-    if not there or render is None:
-        return []
-    query, first = tiles.render_query(render), there[0]
-    point = shapely.geometry.shape(first["geometry"]).representative_point()
-    paths = [tiles.item_path(version.collection_id, first["id"])]
-    if version.mosaic is not None:
-        paths.append(tiles.search_path(version.mosaic["search_id"]))
-    box, where = tuple(first["bbox"]), (point.x, point.y)
-    return [serving.probe_tile(path, query, box, where) for path in paths]
-
-
-def catalogued_collection(version: Version, postgis: PostGISResource) -> Item | None:
-    """The collection of a layer as pgSTAC has it."""
-    with postgis.engine.connect() as connection:
-        return pgstac.get_collection(connection, version.collection_id)

@@ -25,28 +25,29 @@ from dagster import (
 
 from geo_etl.assets.checks import (
     ASSET,
-    CATALOGUED,
     CHECK_SPECS,
-    CONSERVED,
-    SERVED,
+    CHECKS,
     catalogued,
     conserved,
-    served,
+    features_served,
 )
 from geo_etl.assets.faults import TRANSIENT_RETRIES, op_faults
 from geo_etl.assets.metadata import table_metadata
 from geo_etl.assets.outcome import result_of, table_facts
 from geo_etl.assets.runs import JOB_ID_TAG, IngestConfig, begin_run, register
+from geo_etl.assets.serving_checks import check_outputs, stac_served
 from geo_etl.assets.side_output import (
     discard_side_output,
     report_ref,
     write_geoparquet,
     write_report,
 )
+from geo_etl.assets.table_serving import see_tables
 from geo_etl.catalog.validate import validate
 from geo_etl.catalog.vectors import vector_collection, vector_item
 from geo_etl.errors import ConservationError, TransientError
 from geo_etl.ingest.clock import Clock, Span
+from geo_etl.ingest.lock import lock_collections
 from geo_etl.partitions import vector_sources
 from geo_etl.report.result import VectorResult
 from geo_etl.resources import pgstac
@@ -54,14 +55,21 @@ from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.blobs import delete_below
 from geo_etl.resources.postgis import PostGISResource, Shown
 from geo_etl.resources.serving import ServingResource
-from geo_etl.resources.sources import identify, local_source, resolve_spec, state_of
+from geo_etl.resources.sources import (
+    identify,
+    local_source,
+    resolve_spec,
+    source_blobs,
+    state_of,
+)
+from geo_etl.resources.stac_extents import refresh_extent
 from geo_etl.settings import get_settings
 from geo_etl.spec import SourceRef, task_id
 from geo_etl.vector import ingest
 from geo_etl.vector.chunk import Chunk
 from geo_etl.vector.manifest import Manifest, Order, PublishReport, TaskReport
 from geo_etl.vector.settle import settle
-from geo_etl.vector.versions import Target, Version
+from geo_etl.vector.versions import Version
 
 TABLE_TAG = "geo_etl/table"
 
@@ -203,9 +211,11 @@ def _publish(
     clock = Clock()
     settled = settle(manifest, postgis.engine)
     copies = [write_geoparquet(manifest, one, blobs, postgis) for one in settled]
-    report_url = blobs.storage.url(report_ref(blobs, manifest.order))
+    order = manifest.order
+    report_url = blobs.storage.url(report_ref(blobs, order))
+    delivered = source_blobs(blobs.storage, order.source, order.bytes, order.fingerprint)
     items = [
-        vector_item(table_facts(manifest, one, postgis, serving, report_url, parts))
+        vector_item(table_facts(manifest, one, postgis, serving, report_url, delivered, parts))
         for one, parts in zip(settled, copies, strict=True)
     ]
     for item in items:
@@ -230,6 +240,8 @@ def _publish(
 
 def catalogue_version(connection: sa.Connection, version: Version, before: Version | None) -> None:
     """Write the STAC item of a version; remove that of the version before if it is another."""
+    if before is not None:
+        lock_collections(connection, {version.collection_id, before.collection_id})
     collection = vector_collection(version.collection_id)
     validate(collection)
     pgstac.ensure_collection(connection, collection)
@@ -238,11 +250,18 @@ def catalogue_version(connection: sa.Connection, version: Version, before: Versi
         version.collection_id,
         version.item_id,
     ):
-        pgstac.delete_item(connection, before.collection_id, before.item_id)
+        uncatalogue_version(connection, before)
+    refresh_extent(connection, version.collection_id)
+
+
+def uncatalogue_version(connection: sa.Connection, version: Version) -> None:
+    """Remove the STAC item of a version."""
+    pgstac.delete_item(connection, version.collection_id, version.item_id)
+    refresh_extent(connection, version.collection_id)
 
 
 @op(
-    out={"result": Out(dict), CONSERVED: Out(), CATALOGUED: Out(), SERVED: Out()},
+    out={"result": Out(dict), **{name: Out() for name in CHECKS}},
     retry_policy=TRANSIENT_RETRIES,
     description="Prove that what was loaded is what is stored, catalogued and served.",
 )
@@ -255,14 +274,12 @@ def verify(
 ) -> Iterator[Output[Any] | AssetCheckResult]:
     with op_faults():
         clock = Clock()
-        targets = _tables(manifest, published)
-        stored = {target: postgis.shown(Target.parse(target)) for target in targets}
-        probes = {target: serving.probe_features(target) for target in targets}
+        seen = see_tables(_tables(manifest, published), postgis, serving)
         if published is None:
             result = VectorResult.model_validate(manifest.result)
             report = None
         else:
-            _check_stored(stored)
+            _check_stored(seen.stored)
             url = blobs.storage.url(report_ref(blobs, manifest.order))
             left_behind = ingest.left_behind(manifest, postgis.engine)
             result = result_of(manifest, published, serving, url, clock, left_behind)
@@ -276,9 +293,10 @@ def verify(
                 )
                 for table in result.tables
             }
-    yield conserved(result, stored)
-    yield catalogued(result, stored, items)
-    yield served(result, stored, probes)
+    yield conserved(result, seen.stored)
+    yield catalogued(result, seen.stored, items)
+    yield features_served(result, seen.stored, seen.served)
+    yield stac_served(ASSET, result.source, seen.stac)
     yield Output(
         result.model_dump(mode="json"),
         "result",
@@ -322,10 +340,5 @@ def vector_table() -> Any:
     manifest, chunks = plan()
     tasks = chunks.map(lambda chunk: load(manifest, chunk))
     published = publish(manifest, tasks.collect())
-    result, is_conserved, is_catalogued, is_served = verify(manifest, published)
-    return {
-        "result": result,
-        f"{ASSET}_{CONSERVED}": is_conserved,
-        f"{ASSET}_{CATALOGUED}": is_catalogued,
-        f"{ASSET}_{SERVED}": is_served,
-    }
+    result, *checks = verify(manifest, published)
+    return check_outputs(ASSET, CHECKS, result, checks)

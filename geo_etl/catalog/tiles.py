@@ -102,19 +102,22 @@ def render_query(render: Mapping[str, Any]) -> str:
     return urlencode(pairs)
 
 
-def covering_tile(bbox: BBox, point: tuple[float, float], deeper: int = 0) -> TileAddress:
+def covering_tile(
+    bbox: BBox, point: tuple[float, float], deeper: int = 0, most: int = MAX_ZOOM
+) -> TileAddress:
     """A tile around a point, about as large as a box; of the poles, which Mercator has not, too.
 
     Args:
         bbox: west, south, east, north in degrees; west > east across the antimeridian.
         point: longitude, latitude.
         deeper: by how many zoom levels the tile is to be smaller than the box.
+        most: zoom level that is not to be passed.
     """
     west, south, east, north = bbox
     longitude, latitude = (point[0] + 180.0) % 360.0 / 360.0, point[1]
     width = max((east - west) % 360.0 or 360.0 * (east != west), 1e-9)
     zoom = math.floor(math.log2(360.0 / max(width, north - south, 1e-9)))
-    zoom = min(max(zoom, 0) + deeper, MAX_ZOOM)
+    zoom = min(max(zoom, 0) + deeper, most)
     if abs(latitude) < MERCATOR_LATITUDE:
         across = down = 2**zoom
         height = math.asinh(math.tan(math.radians(latitude))) / math.pi

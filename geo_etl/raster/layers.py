@@ -1,5 +1,6 @@
 """What is published: raster layers and their versions, as the ledger knows them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -158,6 +159,27 @@ def items_of(connection: sa.Connection, version: Version) -> list[dict[str, Any]
         sa.select(table.c.item)
         .where(table.c.layer == version.layer, table.c.version == version.number)
         .order_by(table.c.item_id)
+    )
+    return list(rows.scalars())
+
+
+def shown_items(
+    connection: sa.Connection, collection_id: str, item_ids: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Items of what readers see in a collection, as they were written, by their ids."""
+    item, version = ledger.item.c, ledger.publication.c
+    rows = connection.execute(
+        sa.select(item.item)
+        .join(
+            ledger.publication,
+            sa.and_(version.layer == item.layer, version.version == item.version),
+        )
+        .where(
+            version.current,
+            version.collection_id == collection_id,
+            item.item_id.in_(item_ids),
+        )
+        .order_by(item.item_id)
     )
     return list(rows.scalars())
 

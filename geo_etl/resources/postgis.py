@@ -1,6 +1,6 @@
 """PostGIS: the engine, and what geo_etl reads from its own tables there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -115,6 +115,12 @@ class PostGISResource(ConfigurableResource):  # type: ignore[type-arg]
                 count = sa.select(sa.func.count()).select_from(table)
                 rows = connection.execute(count).scalar_one()
         return Shown(version, rows)
+
+    def current_numbers(self, targets: Iterable[Target]) -> list[int | None]:
+        """Numbers of the versions that readers of tables see; None: nothing is published."""
+        with self.engine.connect() as connection:
+            shown = [current_version(connection, target) for target in targets]
+        return [version.number if version is not None else None for version in shown]
 
     def drop_unfinished_loads(self, before: datetime, running: set[str]) -> list[str]:
         """Drop loads begun before a time and not published, save those of running jobs."""

@@ -108,12 +108,26 @@ def test_a_map_of_a_collection_shows_all_of_its_members(
 
     assert run.success, failure_of(run)
     assert failed_checks(run) == []
+    assert (
+        "a tile of the mosaic equals that of the one member on it" in tiles_served(run).description
+    )
     result = run.output_for_node("raster_collection.verify", "result")
     tilejson = links_of(engine, result)["tilejson"]
     mirrored = dict(zip(QUARTERS, reversed(list(COLOURS.values())), strict=True))
     for member, colours in ((west, COLOURS), (east, mirrored)):
         for quarter, place in member.middles().items():
             assert shown_at(tilejson, place)[:3] == colours[quarter]
+
+
+def tiles_served(run: Any) -> Any:
+    """What the check of the tile server found in a run."""
+    (check,) = [
+        event.asset_check_evaluation_data
+        for event in run.all_events
+        if event.event_type_value == "ASSET_CHECK_EVALUATION"
+        and event.asset_check_evaluation_data.check_name == "tiles_served"
+    ]
+    return check
 
 
 def test_the_check_says_which_tile_it_saw(
@@ -123,12 +137,7 @@ def test_the_check_says_which_tile_it_saw(
 
     run = run_asset("raster", key, item_id=unique)
 
-    (check,) = [
-        event.asset_check_evaluation_data
-        for event in run.all_events
-        if event.event_type_value == "ASSET_CHECK_EVALUATION"
-        and event.asset_check_evaluation_data.check_name == "tiles_served"
-    ]
+    check = tiles_served(run)
     assert check.passed
     tile = httpx.get(check.metadata["url"].value)
     assert check.metadata["url"].value.startswith(served)

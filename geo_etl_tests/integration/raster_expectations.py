@@ -29,6 +29,7 @@ class Made:
         narrowed: type of analysis, where it is a smaller one that holds every pixel.
         picture: least PSNR in dB of a visualization against analysis.
         empty: no pixel is valid.
+        is_seen: whether a tile shows it; not an alpha of 255 in 16 bits, which is next to nothing.
         warnings: words, each of which one of the warnings has.
         beside: text of a world file that is delivered with it, and its extension.
         tiers: that are asked for.
@@ -47,6 +48,7 @@ class Made:
     narrowed: str = ""
     picture: float = 30.0
     empty: bool = False
+    is_seen: bool = True
     warnings: tuple[str, ...] = ()
     tiers: tuple[str, ...] = ANALYSIS
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -108,7 +110,7 @@ MADE = [
     ),
     Made(
         file=f"{TIFF}RGBA.uint16.tif", size=(634, 411), crs="EPSG:32612", kind="imagery", bands=4,
-        dtype="uint16", validity="alpha", warped=(685, 366),
+        dtype="uint16", validity="alpha", warped=(685, 366), is_seen=False,
     ),
     Made(
         file=f"{TIFF}all-nodata.tif", size=(71, 2475), crs="EPSG:32628", kind="imagery", bands=4,

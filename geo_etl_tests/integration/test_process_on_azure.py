@@ -21,6 +21,7 @@ from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.spec import SourceRef
 from geo_etl_tests.conftest import failed_checks, failure_of
 from geo_etl_tests.raster_sources import UTM, write
+from geo_etl_tests.servers import Unserved
 
 pytestmark = pytest.mark.azure
 
@@ -51,7 +52,9 @@ def process(
     def run(work: str, name: str, **spec: Any) -> dict[str, Any]:
         spec = {"collection_id": unique, "target_crs": "native", **spec}
         key = f"{blobs.bronze_container}/{name}"
-        done = run_asset(work, key, resources={"blobs": blobs}, **spec)
+        # A server beside these tests knows nothing of their storage.
+        resources = {"blobs": blobs, "serving": Unserved()}
+        done = run_asset(work, key, resources=resources, **spec)
         assert done.success, failure_of(done)
         assert failed_checks(done) == []
         return done.output_for_node(f"{ASSETS[work]}.verify", "result")

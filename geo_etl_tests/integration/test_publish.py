@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from geo_etl.resources.serving import ServingResource
 from geo_etl_tests.conftest import failure_of
 from geo_etl_tests.made import squares, write
+from geo_etl_tests.servers import Reply, Unserved, scripted
 
 
 @pytest.fixture
@@ -321,55 +322,56 @@ def evaluations(result: Any) -> dict[str, Any]:
     }
 
 
-def test_both_checks_are_evaluated(run_job: Any, deliver: Any, tmp_path: Path, unique: str) -> None:
-    source = deliver(write(tmp_path / "a.gpkg", squares(3)))
-
-    found = evaluations(run_job(source, table_name=unique))
-
-    assert {name: check.passed for name, check in found.items()} == {
-        "features_conserved": True,
-        "catalogued": True,
-        "features_served": True,
-    }
-    said = found["features_conserved"].description
-    assert said.startswith(f"{source}: 3 read = 3 loaded + 0 quarantined + 0 dropped")
-
-
-def test_serving_that_is_not_configured_is_skipped_and_said(
+def test_the_checks_are_evaluated_and_what_is_not_served_is_skipped(
     run_job: Any, deliver: Any, tmp_path: Path, unique: str
 ) -> None:
     source = deliver(write(tmp_path / "a.gpkg", squares(3)))
 
     found = evaluations(run_job(source, resources={"serving": Unserved()}, table_name=unique))
 
-    assert found["features_served"].passed
-    assert (
-        ": skipped, no OGC API Features server is configured"
-        in found["features_served"].description
+    assert {name: check.passed for name, check in found.items()} == {
+        "features_conserved": True,
+        "catalogued": True,
+        "features_served": True,
+        "stac_served": True,
+    }
+    said = found["features_conserved"].description
+    assert said.startswith(f"{source}: 3 read = 3 loaded + 0 quarantined + 0 dropped")
+    skipped = {name for name, check in found.items() if "skipped" in check.metadata}
+    assert skipped == {"features_served", "stac_served"}
+    assert found["features_served"].description == (
+        f"{source}: skipped, no OGC API Features server is configured "
+        "(GEO_ETL_FEATURES_URL, or 'geo-etl serve')."
+    )
+    assert found["stac_served"].description == (
+        f"{source}: skipped, no STAC API is configured (GEO_ETL_STAC_URL, or 'geo-etl serve')."
     )
 
 
 def test_serving_that_fails_is_a_failed_check_with_the_url_and_the_answer(
     run_job: Any, deliver: Any, tmp_path: Path, unique: str
 ) -> None:
-    source = deliver(write(tmp_path / "a.gpkg", squares(3)))
-    nobody = ServingResource(features_url="http://127.0.0.1:9/features")
+    source, nobody = deliver(write(tmp_path / "a.gpkg", squares(3))), "http://127.0.0.1:9/"
+    with scripted(Reply(b"<p>out of\n   order</p>", 500, "text/html")) as server:
+        serving = ServingResource(features_url=nobody, stac_url=f"{server.root}/stac/")
 
-    result = run_job(source, resources={"serving": nobody}, table_name=unique)
+        result = run_job(source, resources={"serving": serving}, table_name=unique)
 
     assert result.success
-    check = evaluations(result)["features_served"]
-    assert not check.passed
-    assert f"{source}: no answer" in check.description
-    assert f"http://127.0.0.1:9/features/collections/geo.{unique}/items" in check.description
-
-
-class Unserved(ServingResource):
-    """Where no server is, whatever runs beside the tests."""
-
-    @property
-    def features_root(self) -> str | None:
-        return None
+    found = evaluations(result)
+    features, stac = found["features_served"], found["stac_served"]
+    url = f"{nobody}collections/geo.{unique}/items?limit=1&f=geojson"
+    assert not features.passed
+    assert features.description.startswith(f"{source}: no answer (")
+    assert "Connection refused" in features.description
+    assert features.description.endswith(f"({url})")
+    assert features.metadata["url"].value == url
+    assert "Connection refused" in features.metadata["answer"].value
+    url = f"{server.root}/stac/collections/system-vectors/items/geo.{unique}"
+    assert not stac.passed
+    assert stac.description == f"{source}: HTTP 500 text/html: <p>out of order</p> ({url})"
+    shown = {key: value.value for key, value in stac.metadata.items()}
+    assert (shown["url"], shown["status"], shown["answer"]) == (url, 500, "<p>out of order</p>")
 
 
 def test_a_changed_collection_leaves_no_item_behind(

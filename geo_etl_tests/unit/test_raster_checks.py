@@ -1,9 +1,9 @@
 """The asset checks of rasters, and what the Dagster UI shows of them."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from dagster import AssetCheckResult, MetadataValue
 
@@ -13,16 +13,22 @@ from geo_etl.assets.raster_checks import (
     check_specs,
     conserved,
     proven,
-    served,
+    tiles_served,
 )
 from geo_etl.assets.raster_metadata import collection_metadata, raster_metadata
+from geo_etl.assets.raster_serving import LayerDrawn
 from geo_etl.report.raster_result import Mosaic, RasterResult
-from geo_etl.resources.serving import TileProbe
+from geo_etl.resources.answers import Answer
+from geo_etl.resources.probes import PictureProbe
 from geo_etl_tests.unit.raster_jobs import manifest, plan, reports, result, tiled, tiles
 from geo_etl_tests.unit.test_raster_result import folder
 
 JOB = "ab" * 32
-DRAWN = TileProbe("http://localhost/tiles/1/0/0.png", 200, "image/png", 2345, None)
+DRAWN = PictureProbe(
+    Answer("http://localhost/tiles/1/0/0.png", 200, "image/png", bytes(2345)),
+    None,
+    np.full((4, 2, 2), 255, "uint8"),
+)
 
 
 def flawed(**flaw: Any) -> RasterResult:
@@ -41,7 +47,7 @@ def said(check: AssetCheckResult) -> str:
 
 def test_both_assets_have_the_same_checks() -> None:
     names = [spec.name for spec in check_specs("raster_cog")]
-    assert names == ["cog_proof", "pixels_conserved", "catalogued", "tiles_served"]
+    assert names == ["cog_proof", "pixels_conserved", "catalogued", "tiles_served", "stac_served"]
     assert [spec.name for spec in check_specs(COLLECTION)] == names
     assert {spec.asset_key.to_user_string() for spec in check_specs(COLLECTION)} == {COLLECTION}
 
@@ -196,31 +202,55 @@ def test_many_problems_are_counted() -> None:
 
 
 def test_a_drawn_tile_passes() -> None:
-    check = served(result(), [DRAWN])
+    check = tiles_served(result(), LayerDrawn((DRAWN,)))
     assert check.passed
     assert check.metadata["bytes"] == MetadataValue.int(2345)
-    assert check.metadata["url"] == MetadataValue.url(DRAWN.url)
+    assert check.metadata["url"] == MetadataValue.url(DRAWN.answer.url)
+    assert "problem" not in check.metadata
 
 
-@pytest.mark.parametrize("probes", [[None], [None, None], []])
-def test_without_a_server_it_is_skipped_and_said_so(probes: list[None]) -> None:
-    check = served(result(), probes)
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        (None, "no tile server is configured (GEO_ETL_TILES_URL, or 'geo-etl serve')"),
+        (LayerDrawn(()), "there is nothing to draw"),
+    ],
+)
+def test_what_can_not_be_drawn_is_skipped_and_said_so(seen: LayerDrawn | None, why: str) -> None:
+    check = tiles_served(result(), seen)
     assert check.passed
     assert check.metadata["skipped"] == MetadataValue.bool(True)
-    assert "skipped" in said(check)
+    assert said(check).endswith(f": skipped, {why}.")
 
 
-def test_one_bad_tile_fails_with_its_address() -> None:
-    broken = replace(DRAWN, url="http://localhost/2", status=500, problem="HTTP 500: no such file")
-    check = served(result(), [DRAWN, broken])
+def test_one_bad_tile_fails_with_its_address_and_the_answer() -> None:
+    answer = Answer("http://localhost/2", 500, "text/plain", b"no such file")
+    check = tiles_served(result(), LayerDrawn((DRAWN, PictureProbe(answer, str(answer)))))
     assert not check.passed
-    assert "HTTP 500: no such file (http://localhost/2)" in said(check)
+    assert said(check).endswith(": HTTP 500 text/plain: no such file (http://localhost/2)")
     assert check.metadata["status"] == MetadataValue.int(500)
+    assert check.metadata["answer"] == MetadataValue.text("no such file")
 
 
 def test_a_server_that_is_not_there_fails() -> None:
-    gone = TileProbe("http://localhost/1", None, None, 0, "no answer")
-    assert not served(result(), [gone]).passed
+    answer = Answer("http://localhost/1", fault="Connection refused")
+    check = tiles_served(result(), LayerDrawn((PictureProbe(answer, str(answer)),)))
+    assert not check.passed
+    assert check.metadata["answer"] == MetadataValue.text("Connection refused")
+
+
+def test_a_set_is_compared_with_its_member_or_it_is_said() -> None:
+    equal = tiles_served(tiled(), LayerDrawn((DRAWN,), (DRAWN, DRAWN)))
+    assert "a tile of the mosaic equals that of the one member on it" in said(equal)
+    assert "not compared with the mosaic" in said(tiles_served(tiled(), LayerDrawn((DRAWN,))))
+    assert "mosaic" not in said(tiles_served(result(), LayerDrawn((DRAWN,))))
+
+
+def test_a_mosaic_without_its_member_fails() -> None:
+    nothing = PictureProbe(Answer("http://localhost/3", 204), "the tile is empty")
+    check = tiles_served(tiled(), LayerDrawn((DRAWN,), (nothing, DRAWN)))
+    assert not check.passed
+    assert "the tile is empty (http://localhost/3 gave HTTP 204: nothing)" in said(check)
 
 
 # The Dagster UI
