@@ -133,19 +133,26 @@ def get_settings() -> Settings:
         raise SpecError(name, f"its value is not usable: {said}", "Correct the variable.") from None
 
 
-def export_for_servers(url: str) -> None:
+def export_for_servers(settings: Settings, version: str) -> None:
     """Set what the upstream servers read from the environment of this process.
 
     Args:
-        url: the database, `postgresql://…`.
+        version: of geo_etl.
+
+    Raises:
+        StackError: see `Settings.database`.
     """
     os.environ.update(
-        DATABASE_URL=url,
+        DATABASE_URL=settings.database(),
         TIPG_NAME="geo_etl: OGC API Features",
         TIPG_DB_SCHEMAS='["geo"]',
         # The list of tables is refreshed by geo_etl's own server; answers are never stale.
         TIPG_CATALOG_TTL="0",
         TIPG_CACHECONTROL="no-cache",
+        STAC_FASTAPI_TITLE="geo_etl: STAC",
+        STAC_FASTAPI_DESCRIPTION="What is published: an item a table, an item a raster or tile.",
+        STAC_FASTAPI_VERSION=version,
+        STAC_FASTAPI_LANDING_ID="geo_etl",
         TITILER_PGSTAC_API_NAME="geo_etl: raster tiles",
         TITILER_PGSTAC_CACHE_DISABLE="true",
         TITILER_PGSTAC_API_CACHECONTROL="no-cache",
@@ -159,9 +166,23 @@ def export_for_servers(url: str) -> None:
         GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR",
         GDAL_INGESTED_BYTES_AT_OPEN="32768",
         GDAL_HTTP_MERGE_CONSECUTIVE_RANGES="YES",
-        CPL_VSIL_CURL_ALLOWED_EXTENSIONS=".tif",
+        CPL_VSIL_CURL_ALLOWED_EXTENSIONS=".tif,.tiff",
         GDAL_CACHEMAX="200",
     )
+    _export_azure_for_gdal(settings.storage_url)
+
+
+def _export_azure_for_gdal(storage_url: str) -> None:
+    """Give GDAL (/vsiaz/) the account and the key that adlfs takes from variables of other names.
+
+    A connection string, a SAS token and a managed identity both of them find by themselves.
+    """
+    account = storage_url.removeprefix("az://").rstrip("/")
+    if account == storage_url or "AZURE_STORAGE_CONNECTION_STRING" in os.environ:
+        return
+    os.environ.setdefault("AZURE_STORAGE_ACCOUNT", account)
+    if "AZURE_STORAGE_ACCOUNT_KEY" in os.environ:
+        os.environ.setdefault("AZURE_STORAGE_ACCESS_KEY", os.environ["AZURE_STORAGE_ACCOUNT_KEY"])
 
 
 def export_home(home: Path) -> None:

@@ -150,7 +150,8 @@ def reset(confirmed: bool) -> None:
 def serve(port: int | None, detach: bool) -> None:
     """Serve the published data.
 
-    / is the start page, /features OGC API Features, /tiles raster tiles.
+    / is the start page, /features OGC API Features, /stac the catalogue, /tiles raster tiles,
+    /files what is stored.
     """
     from geo_etl.stack import serve as server
 

@@ -16,12 +16,27 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from adlfs import AzureBlobFileSystem
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob.aio import BlobPrefix
 from fsspec.asyn import sync
 
 from geo_etl.errors import StorageError
 from geo_etl.ingest.scratch import scratch_folder
-from geo_etl.resources.blobs import Blob, bad_name, missing_blob, missing_container
+from geo_etl.resources.blobs import (
+    Blob,
+    Level,
+    OpenBlob,
+    bad_name,
+    missing_blob,
+    missing_container,
+    replaced_blob,
+)
 from geo_etl.spec import SourceRef
 
 
@@ -71,16 +86,31 @@ class AzureBlobs:
                 return
 
     async def _page(
-        self, container: str, prefix: str, size: int, token: str | None
+        self, container: str, prefix: str, size: int, token: str | None, is_level: bool = False
     ) -> tuple[list[Any], str | None]:
         with _faults(container):
             async with self._fs.service_client.get_container_client(container) as client:
-                pages = client.list_blobs(name_starts_with=prefix, results_per_page=size).by_page(
+                listing = client.walk_blobs if is_level else client.list_blobs
+                pages = listing(name_starts_with=prefix, results_per_page=size).by_page(
                     continuation_token=token
                 )
                 async for page in pages:
                     return [item async for item in page], pages.continuation_token
         return [], None
+
+    def level(self, container: str, folder: str = "", size: int = 5000) -> Iterator[Level]:
+        token: str | None = None
+        for _ in count():
+            items, token = sync(
+                self._fs.loop, self._page, container, folder, min(size, 5000), token, True
+            )
+            blobs = [item for item in items if not isinstance(item, BlobPrefix)]
+            yield Level(
+                [item.name for item in items if isinstance(item, BlobPrefix)],
+                [self._blob(SourceRef(container, item.name), item) for item in blobs],
+            )
+            if not token:
+                return
 
     def stat(self, ref: SourceRef) -> Blob:
         return self._blob(ref, sync(self._fs.loop, self._properties, ref))
@@ -98,11 +128,32 @@ class AzureBlobs:
         content: bytes = sync(self._fs.loop, self._download, ref, start, end - start)
         return content
 
-    async def _download(self, ref: SourceRef, start: int, length: int) -> bytes:
+    async def _download(self, ref: SourceRef, start: int, length: int, **conditions: Any) -> bytes:
         with _faults(ref.container, ref):
             async with self._client(ref) as client:
-                stream = await client.download_blob(offset=start, length=length)
+                stream = await client.download_blob(offset=start, length=length, **conditions)
                 return cast(bytes, await stream.readall())
+
+    def open(self, ref: SourceRef) -> OpenBlob:
+        return _Version(self, self.stat(ref))
+
+    def read_version(self, blob: Blob, start: int, length: int) -> bytes:
+        """Bytes of the blob that was looked at, none of one that has replaced it.
+
+        Raises:
+            StorageError: it was replaced or removed.
+        """
+        end = min(start + length, blob.size)
+        if start >= end:
+            return b""
+        unchanged = {"etag": f'"{blob.etag}"', "match_condition": MatchConditions.IfNotModified}
+        try:
+            content: bytes = sync(
+                self._fs.loop, self._download, blob.ref, start, end - start, **unchanged
+            )
+        except ResourceModifiedError:
+            raise replaced_blob(blob.ref) from None
+        return content
 
     @contextmanager
     def write(
@@ -141,6 +192,9 @@ class AzureBlobs:
     def root_url(self) -> str:
         return str(self._fs.service_client.url).partition("?")[0].rstrip("/")
 
+    def gdal_root(self) -> str:
+        return "/vsiaz"
+
     def delete(self, ref: SourceRef) -> None:
         sync(self._fs.loop, self._delete, ref)
 
@@ -160,6 +214,20 @@ class AzureBlobs:
     @staticmethod
     def _blob(ref: SourceRef, item: Any) -> Blob:
         return Blob(ref, item.size, item.etag.strip('"'), item.last_modified, item.metadata or {})
+
+
+class _Version:
+    """Implements `OpenBlob`: every request says which version it means."""
+
+    def __init__(self, storage: AzureBlobs, blob: Blob) -> None:
+        self._storage = storage
+        self.blob = blob
+
+    def read(self, start: int, length: int) -> bytes:
+        return self._storage.read_version(self.blob, start, length)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """What geo_etl asks of blob storage: one small interface, whatever is behind it."""
 
+import io
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TextIO
 
 from geo_etl.errors import StorageError
 from geo_etl.spec import SourceRef
@@ -29,6 +30,36 @@ class Blob:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+class OpenBlob(Protocol):
+    """One version of a blob: what is read is of this version, or nothing is."""
+
+    @property
+    def blob(self) -> Blob:
+        """Size, ETag and time of the version; its metadata may be missing."""
+
+    def read(self, start: int, length: int) -> bytes:
+        """Bytes from `start`, at most `length`.
+
+        Raises:
+            StorageError: the blob was replaced or removed meanwhile.
+        """
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """Some of what lies in a folder itself.
+
+    Attributes:
+        folders: paths of the folders in it, with a slash at their ends.
+    """
+
+    folders: list[str]
+    blobs: list[Blob]
+
+
 class BlobStorage(Protocol):
     """Containers of blobs. Every verb raises `StorageError` for a missing container or blob."""
 
@@ -41,11 +72,23 @@ class BlobStorage(Protocol):
     def pages(self, container: str, prefix: str = "", size: int = 5000) -> Iterator[list[Blob]]:
         """All blobs whose path begins with `prefix`, in pages of at most `size`."""
 
+    def level(self, container: str, folder: str = "", size: int = 5000) -> Iterator[Level]:
+        """What lies in a folder, without what lies in its folders.
+
+        Args:
+            folder: with a slash at its end; empty for the container itself. One that is not
+                there has nothing in it.
+            size: entries at most in each part.
+        """
+
     def stat(self, ref: SourceRef) -> Blob:
         """One blob's size, ETag, time and metadata."""
 
     def read(self, ref: SourceRef, start: int = 0, length: int | None = None) -> bytes:
         """Bytes from `start`, at most `length`; all when None."""
+
+    def open(self, ref: SourceRef) -> OpenBlob:
+        """A blob to read in pieces, of which none is of a later version."""
 
     def write(
         self, ref: SourceRef, metadata: Mapping[str, str] | None = None
@@ -65,11 +108,26 @@ class BlobStorage(Protocol):
     def root_url(self) -> str:
         """What the addresses of all blobs begin with: `{root}/CONTAINER/PATH`."""
 
+    def gdal_root(self) -> str:
+        """What GDAL's names of all blobs begin with: `{root}/CONTAINER/PATH`, not encoded."""
+
     def delete(self, ref: SourceRef) -> None:
         """Remove a blob."""
 
     def discard_partial(self, container: str, before: datetime) -> int:
         """Remove what writers that died before a time left half-written; how many."""
+
+
+@contextmanager
+def text_blob(storage: BlobStorage, ref: SourceRef) -> Iterator[TextIO]:
+    """A blob to write text to: UTF-8, line ends as they are written."""
+    with storage.write(ref) as file:
+        # Names of local files may hold what UTF-8 has no bytes for.
+        text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # the storage closes it, and only then is the blob there
 
 
 def delete_below(storage: BlobStorage, container: str, prefix: str) -> int:
@@ -96,6 +154,11 @@ def missing_blob(ref: SourceRef) -> StorageError:
         f"container '{ref.container}' holds no such blob",
         "Check the spelling; names are case-sensitive.",
     )
+
+
+def replaced_blob(ref: SourceRef) -> StorageError:
+    """The error for a blob that is another than when it was opened."""
+    return StorageError(f"blob '{ref}'", "it was replaced while it was read", "Read it again.")
 
 
 def bad_name(ref: SourceRef) -> StorageError:

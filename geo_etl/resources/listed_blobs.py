@@ -12,7 +12,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-from geo_etl.resources.blobs import Blob, BlobStorage, missing_blob
+from geo_etl.resources.blobs import Blob, BlobStorage, Level, OpenBlob, missing_blob
 from geo_etl.spec import SourceRef
 
 
@@ -54,6 +54,10 @@ class ListedBlobs:
         below = islice(self._paths, bisect_left(self._paths, prefix), None)
         yield [self._blobs[path] for path in takewhile(lambda p: p.startswith(prefix), below)]
 
+    def level(self, container: str, folder: str = "", size: int = 5000) -> Iterator[Level]:
+        """See `BlobStorage`; as it is now."""
+        return self._storage.level(container, folder, size)
+
     def stat(self, ref: SourceRef) -> Blob:
         """See `BlobStorage`; without metadata."""
         if not self._is_listed(ref.container, ref.path):
@@ -69,6 +73,10 @@ class ListedBlobs:
         if ref not in self._texts:
             self._texts[ref] = self._storage.read(ref)
         return self._texts[ref]
+
+    def open(self, ref: SourceRef) -> OpenBlob:
+        """See `BlobStorage`."""
+        return self._storage.open(ref)
 
     def write(
         self, ref: SourceRef, metadata: Mapping[str, str] | None = None
@@ -87,6 +95,10 @@ class ListedBlobs:
     def root_url(self) -> str:
         """See `BlobStorage`."""
         return self._storage.root_url()
+
+    def gdal_root(self) -> str:
+        """See `BlobStorage`."""
+        return self._storage.gdal_root()
 
     def delete(self, ref: SourceRef) -> None:
         """See `BlobStorage`."""

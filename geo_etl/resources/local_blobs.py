@@ -15,13 +15,37 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from geo_etl.errors import StorageError
-from geo_etl.resources.blobs import Blob, bad_name, missing_blob, missing_container
+from geo_etl.resources.blobs import (
+    Blob,
+    Level,
+    bad_name,
+    missing_blob,
+    missing_container,
+    replaced_blob,
+)
 from geo_etl.spec import SourceRef
 
 META = ".meta"
 """Folder beside the containers with the metadata of blobs that were written with some."""
 PARTIAL = ".geo_etl-partial-"
 """Prefix of files being written; never listed."""
+
+
+class OpenFile:
+    """Implements `OpenBlob`: one file, also when another one takes its name."""
+
+    def __init__(self, ref: SourceRef, path: Path) -> None:
+        self._file = path.open("rb")
+        self.blob = _blob(ref, os.fstat(self._file.fileno()))
+
+    def read(self, start: int, length: int) -> bytes:
+        content = os.pread(self._file.fileno(), length, start)
+        if _blob(self.blob.ref, os.fstat(self._file.fileno())).etag != self.blob.etag:
+            raise replaced_blob(self.blob.ref)
+        return content
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class LocalBlobs:
@@ -50,7 +74,7 @@ class LocalBlobs:
         page: list[Blob] = []
         for path in _walk(root, prefix):
             try:
-                page.append(self._blob(SourceRef(container, path), (root / path).stat()))
+                page.append(_blob(SourceRef(container, path), (root / path).stat()))
             except FileNotFoundError:
                 continue  # removed while we were listing
             if len(page) == size:
@@ -59,9 +83,28 @@ class LocalBlobs:
         if page:
             yield page
 
+    def level(self, container: str, folder: str = "", size: int = 5000) -> Iterator[Level]:
+        root = self._container(container)
+        if folder:
+            self._checked(SourceRef(container, folder.removesuffix("/")))
+        try:
+            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for start in range(0, len(entries), size):
+            part = Level([], [])
+            for entry in entries[start : start + size]:
+                if entry.is_dir(follow_symlinks=False):
+                    part.folders.append(f"{folder}{entry.name}/")
+                elif not entry.is_dir() and not entry.name.startswith(PARTIAL):
+                    with suppress(FileNotFoundError):  # removed while we were listing
+                        ref = SourceRef(container, f"{folder}{entry.name}")
+                        part.blobs.append(_blob(ref, entry.stat()))
+            yield part
+
     def stat(self, ref: SourceRef) -> Blob:
         path = self._existing(ref)
-        blob = self._blob(ref, path.stat())
+        blob = _blob(ref, path.stat())
         written = self._meta_path(ref)
         if written.exists():
             meta = json.loads(written.read_text())
@@ -73,6 +116,9 @@ class LocalBlobs:
         with self._existing(ref).open("rb") as file:
             file.seek(start)
             return file.read(-1 if length is None else length)
+
+    def open(self, ref: SourceRef) -> OpenFile:
+        return OpenFile(ref, self._existing(ref))
 
     @contextmanager
     def write(
@@ -95,7 +141,7 @@ class LocalBlobs:
         self._meta_path(ref).unlink(missing_ok=True)
         if metadata:
             self._meta_path(ref).parent.mkdir(parents=True, exist_ok=True)
-            etag = self._blob(ref, path.stat()).etag
+            etag = _blob(ref, path.stat()).etag
             self._meta_path(ref).write_text(json.dumps({"etag": etag, "metadata": dict(metadata)}))
 
     @contextmanager
@@ -107,6 +153,9 @@ class LocalBlobs:
 
     def root_url(self) -> str:
         return self.root.absolute().as_uri()
+
+    def gdal_root(self) -> str:
+        return str(self.root.absolute())
 
     def delete(self, ref: SourceRef) -> None:
         path = self._existing(ref)
@@ -172,13 +221,14 @@ class LocalBlobs:
         name = hashlib.sha256(os.fsencode(ref.path)).hexdigest()
         return self.root / META / ref.container / f"{name}.json"
 
-    def _blob(self, ref: SourceRef, stat: os.stat_result) -> Blob:
-        return Blob(
-            ref=ref,
-            size=stat.st_size,
-            etag=f"{stat.st_mtime_ns:x}-{stat.st_size:x}-{stat.st_ino:x}",
-            modified=datetime.fromtimestamp(max(stat.st_mtime, stat.st_ctime), UTC),
-        )
+
+def _blob(ref: SourceRef, stat: os.stat_result) -> Blob:
+    return Blob(
+        ref=ref,
+        size=stat.st_size,
+        etag=f"{stat.st_mtime_ns:x}-{stat.st_size:x}-{stat.st_ino:x}",
+        modified=datetime.fromtimestamp(max(stat.st_mtime, stat.st_ctime), UTC),
+    )
 
 
 def _may_hold(folder: str, prefix: str) -> bool:

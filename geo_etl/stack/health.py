@@ -47,6 +47,7 @@ def check(settings: Settings) -> dict[str, Part]:
         "pgstac": _pgstac,
         "schemas": _schemas,
         "features": _features,
+        "stac": _stac,
         "tiles": _tiles,
         "disk": _disk,
     }
@@ -125,6 +126,10 @@ def _schemas(settings: Settings) -> Part:
 
 def _features(settings: Settings) -> Part:
     return _server(settings.features_root(), "/collections?limit=1&f=json")
+
+
+def _stac(settings: Settings) -> Part:
+    return _server(settings.stac_root(), "/collections?limit=1")
 
 
 def _tiles(settings: Settings) -> Part:

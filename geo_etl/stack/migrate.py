@@ -1,16 +1,11 @@
 """Bringing the database to where geo_etl needs it. May be repeated; changes nothing then."""
 
-import logging
-
 import sqlalchemy as sa
-from pypgstac.db import PgstacDB
-from pypgstac.migrate import Migrate
 
-from geo_etl.catalog.vectors import VECTORS, vector_collection
 from geo_etl.errors import StackError
 from geo_etl.raster import ledger as raster_ledger
 from geo_etl.raster.publish import Change
-from geo_etl.resources import pgstac
+from geo_etl.resources import pgstac, stac_setup
 from geo_etl.resources.postgis import engine_for
 from geo_etl.resources.rasters import catalogue
 from geo_etl.stack.dagster_instance import SCHEMA as DAGSTER_SCHEMA
@@ -40,23 +35,13 @@ def migrate(url: str) -> None:
         connection.execute(sa.schema.CreateSchema(DAGSTER_SCHEMA, if_not_exists=True))
         ledger.create(connection)
         raster_ledger.create(connection)
-    _migrate_pgstac(url)
-    with engine.begin() as connection:
-        pgstac.ensure_collection(connection, vector_collection(VECTORS))
-
-
-def _migrate_pgstac(url: str) -> None:
-    logging.getLogger("pypgstac").setLevel(logging.WARNING)
-    with PgstacDB(dsn=url) as database:
-        Migrate(database).run_migration()
+    stac_setup.set_up(url)
 
 
 def pgstac_version(url: str) -> str | None:
     """The version of pgSTAC in a database; None when it is not installed."""
     with engine_for(url).connect() as connection:
-        if connection.execute(sa.text("SELECT to_regnamespace('pgstac')")).scalar() is None:
-            return None
-        return str(connection.execute(sa.text("SELECT pgstac.get_version()")).scalar())
+        return stac_setup.version(connection)
 
 
 def reset(url: str) -> None:
@@ -90,10 +75,14 @@ def _forget_rasters(connection: sa.Connection) -> None:
     layers = connection.execute(
         sa.select(shown.layer, shown.form, shown.collection_id, shown.item_ids).where(shown.current)
     ).all()
-    # A collection's own end comes after that of its members.
-    for layer in sorted(layers, key=lambda one: one.form == "collection"):
-        removed = layer.item_ids if layer.form != "collection" else ()
-        catalogue(
-            connection,
-            Change(layer.collection_id, (), tuple(removed), None, layer.form != "single"),
+    gone = [
+        Change(
+            layer.collection_id,
+            (),
+            tuple(layer.item_ids) if layer.form != "collection" else (),
+            None,
+            layer.form != "single",
         )
+        for layer in layers
+    ]
+    catalogue(connection, gone)

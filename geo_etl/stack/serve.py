@@ -11,14 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import sqlalchemy as sa
 import uvicorn
 
+from geo_etl import __version__
 from geo_etl.errors import StackError
+from geo_etl.raster import ledger as raster_ledger
+from geo_etl.resources.postgis import engine_for
 from geo_etl.settings import Settings, export_for_servers
 from geo_etl.stack.cluster import free_port, is_port_free
 
 FIRST_PORT = 8765
 START_SECONDS = 60.0
+GRACE_SECONDS = 3
+"""What requests that run when the server is stopped have to end."""
+START_DATABASE = "Start it with 'geo-etl up', or correct GEO_ETL_DATABASE_URL."
 
 _detached: list["subprocess.Popen[bytes]"] = []
 """Servers that are to outlive us: kept, because Python complains of a forgotten process."""
@@ -60,9 +67,37 @@ def serve(settings: Settings, port: int | None) -> None:
         raise StackError(
             f"port {chosen}", "another program listens on it", "Choose another --port."
         )
-    export_for_servers(settings.database())
+    check_database(settings.database())
+    export_for_servers(settings, __version__)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn ends with the signal that stopped it: nothing would be tidied up.
+        signal.signal(number, _stopped)
     with _recorded(settings.home, chosen):
-        uvicorn.run("geo_etl.stack.server:app", host="127.0.0.1", port=chosen, log_level="warning")
+        uvicorn.run(
+            "geo_etl.stack.server:app",
+            host="127.0.0.1",
+            port=chosen,
+            log_level="warning",
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+
+
+def _stopped(*_: object) -> None:
+    sys.exit(0)
+
+
+def check_database(url: str) -> None:
+    """Make sure that there is a database to serve.
+
+    Raises:
+        StackError: it does not answer, or geo_etl's tables are not there.
+    """
+    try:
+        with engine_for(url).connect() as connection:
+            raster_ledger.check(connection)
+    except sa.exc.OperationalError as error:
+        said = str(error.orig).strip().splitlines()[0]
+        raise StackError("database", f"it does not answer: {said}", START_DATABASE) from None
 
 
 def serve_detached(settings: Settings, port: int | None) -> str:

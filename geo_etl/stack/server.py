@@ -2,31 +2,62 @@
 
 `/features` is tipg. It keeps a list of the tables it serves; the list is read again as soon as
 something was published, so that new data shows at once. `/tiles` is titiler-pgstac, which keeps
-nothing; its map page is replaced by one that needs no other server. `/stac` is
-stac-fastapi-pgstac, with links to the servers beside it; `/files` is silver itself.
+nothing. `/stac` is stac-fastapi-pgstac, with links to the servers beside it; `/files` is silver
+itself. Pages of tipg and titiler that load libraries from the internet are replaced by own ones.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+import asyncpg
 import jinja2
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
-from stac_fastapi.pgstac.db import close_db_connection, connect_to_db
-from starlette.types import ASGIApp, Receive, Scope, Send
+import psycopg
+from fastapi import FastAPI, Query, Request
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from psycopg_pool import ConnectionPool
+from stac_fastapi.pgstac.db import connect_to_db
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tipg import main as tipg
-from tipg.collections import register_collection_catalog
+from tipg.collections import mvt_settings, register_collection_catalog
+from tipg.database import connect_to_db as connect_tipg_to_db
 from tipg.settings import DatabaseSettings
 from titiler.pgstac import main as titiler
 
+from geo_etl.settings import get_settings
 from geo_etl.stack import files
-from geo_etl.stack.antimeridian import ItemReader, MemberReader
-from geo_etl.stack.stac import database, stac_app
-from geo_etl.stack.start_page import read_layers, read_tables, start_html
+from geo_etl.stack.datasets import read_page
+from geo_etl.stack.readers import ItemReader, MemberReader
+from geo_etl.stack.stac import database, servers_at, stac_app
+from geo_etl.stack.start_page import not_found_html, start_html
 
 MAX_AGE_SECONDS = 60.0
 """Views and tables that others make show after this time at the latest."""
+CLOSE_SECONDS = 5.0
+"""Connections that are still busy then are cut."""
+UNREACHABLE = (
+    ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    psycopg.OperationalError,
+)
+"""What the drivers raise while the database is away, or cuts a connection."""
+
+
+def database_away(_: object, error: Exception) -> Response:
+    """What every server answers while the database can't be reached."""
+    said = f"The database can't be reached ({error}). See 'geo-etl health'."
+    return JSONResponse({"detail": said}, 503, {"retry-after": "5"})
 
 
 class FreshCatalog:
@@ -39,9 +70,12 @@ class FreshCatalog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request with a fresh list."""
-        if scope["type"] == "http":
+        try:
             await self._refresh()
-        await self._app(scope, receive, send)
+        except UNREACHABLE as error:
+            await database_away(None, error)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
     async def _refresh(self) -> None:
         async with tipg.app.state.pool.acquire() as connection:
@@ -60,18 +94,35 @@ class FreshCatalog:
 
 @asynccontextmanager
 async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
-    # The one lifespan of the site starts its servers too.
-    async with tipg.lifespan(tipg.app), titiler.lifespan(titiler.app):
-        await connect_to_db(stac, postgres_settings=database())
+    # The one lifespan of the site starts its servers too: as their own, but that connections
+    # which the database has cut are noticed, and busy ones do not keep the site from stopping.
+    schemas = tipg.db_settings
+    await connect_tipg_to_db(
+        tipg.app, schemas=schemas.schemas, tipg_schema=schemas.tipg_schema, user_sql_files=None
+    )
+    await register_collection_catalog(tipg.app, schemas)
+    await connect_to_db(stac, postgres_settings=database())
+    titiler.app.state.dbpool = ConnectionPool(
+        get_settings().database(),
+        min_size=1,
+        max_size=10,
+        timeout=10,
+        kwargs={"options": "-c search_path=pgstac,public -c application_name=pgstac"},
+        check=ConnectionPool.check_connection,
+        open=True,
+    )
+    try:
         yield
-        await close_db_connection(stac)
+    finally:
+        await asyncio.gather(_close(tipg.app.state.pool), _close(stac.state.readpool))
+        titiler.app.state.dbpool.close(timeout=CLOSE_SECONDS)
 
 
-def _use_own_map_page() -> None:
-    # titiler's own loads its library and its background from the internet.
-    environment = titiler.templates.env
-    own, theirs = jinja2.PackageLoader("geo_etl.stack", "templates"), environment.loader
-    environment.loader = jinja2.ChoiceLoader([own, *([theirs] if theirs else [])])
+async def _close(pool: asyncpg.Pool) -> None:
+    try:
+        await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+    except TimeoutError:
+        pool.terminate()
 
 
 start = FastAPI(title="geo_etl", lifespan=_lifespan, docs_url=None, redoc_url=None)
@@ -79,12 +130,17 @@ start.include_router(files.router)
 stac = stac_app()
 
 
-@start.get("/", response_class=HTMLResponse)
-async def start_page(request: Request) -> str:
-    """Every published dataset with its links."""
+@start.api_route("/", methods=["GET", "HEAD"], response_class=HTMLResponse)
+async def start_page(
+    request: Request, q: str = "", page: int = Query(1, ge=1, le=1_000_000)
+) -> Response:
+    """Every published dataset with its links, a page at a time."""
+    words = q.replace("\0", "").strip()
     async with tipg.app.state.pool.acquire() as connection:
-        tables, layers = await read_tables(connection), await read_layers(connection)
-    return start_html(tables, layers, str(request.base_url).rstrip("/"))
+        found = await read_page(connection, words, page)
+    root = _root(request)
+    html = start_html(found, words, servers_at(root), root, datetime.now(UTC))
+    return HTMLResponse(html, headers={"cache-control": "no-cache"})
 
 
 @start.get("/healthz")
@@ -93,22 +149,35 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@start.get("/features", response_class=RedirectResponse)
-async def features() -> str:
-    """The landing page has a slash at its end."""
-    return "/features/"
+@start.get("/{server}", response_class=RedirectResponse, include_in_schema=False)
+async def landing_page(server: str) -> str:
+    """The landing page of a server has a slash at its end."""
+    if f"/{server}" not in SERVERS:
+        raise HTTPException(404)
+    return f"/{server}/"
 
 
-@start.get("/stac", response_class=RedirectResponse)
-async def stac_landing_page() -> str:
-    """The landing page has a slash at its end."""
-    return "/stac/"
+class OwnFiles(StaticFiles):
+    """Styles and scripts of the pages; asked for anew each time, for they change with geo_etl."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """As Starlette's, to be checked before it is used again."""
+        response = super().file_response(*args, **options)
+        response.headers["cache-control"] = "no-cache"
+        return response
 
 
-@start.get("/tiles", response_class=RedirectResponse)
-async def tiles() -> str:
-    """The landing page has a slash at its end."""
-    return "/tiles/"
+async def not_found(request: Request, error: Exception) -> Response:
+    """What a browser is shown for an address where nothing is; a program gets JSON."""
+    assert isinstance(error, HTTPException)
+    if error.status_code != 404 or "text/html" not in request.headers.get("accept", ""):
+        return await http_exception_handler(request, error)
+    html = not_found_html(request.url.path, _root(request))
+    return HTMLResponse(html, 404, headers={"cache-control": "no-cache"})
+
+
+def _root(request: Request) -> str:
+    return str(request.base_url).rstrip("/")
 
 
 class Site:
@@ -123,19 +192,63 @@ class Site:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
-        for prefix, server in self._servers.items():
-            if scope["type"] == "http" and scope["path"].startswith(f"{prefix}/"):
-                await server({**scope, "root_path": prefix}, receive, send)
-                return
-        await self._root(scope, receive, send)
+        if scope["type"] != "http":
+            await self._root(scope, receive, send)
+            return
+        has_begun = False
+
+        async def heard(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            for prefix, server in self._servers.items():
+                if scope["path"].startswith(f"{prefix}/"):
+                    await server({**scope, "root_path": prefix}, receive, heard)
+                    return
+            await self._root(scope, receive, heard)
+        except asyncio.CancelledError:  # it ran for too long when the server was to stop
+            if not has_begun:
+                await JSONResponse({"detail": "The server stops."}, 503)(scope, receive, send)
 
 
-def _read_around_the_world() -> None:
+def _use_own_pages() -> None:
+    # Theirs load libraries and a background from the internet.
+    for server in (tipg, titiler):
+        environment = server.templates.env
+        own = [
+            jinja2.PackageLoader("geo_etl.stack", f"templates/{server.__name__.split('.')[0]}"),
+            jinja2.PackageLoader("geo_etl.stack", "templates"),
+        ]
+        environment.loader = jinja2.ChoiceLoader([*own, environment.loader])
+        environment.autoescape = True  # tipg's has none: values of features are of anybody
+        environment.globals["most_features"] = mvt_settings.max_features_per_tile
+
+
+def _read_by_own_readers() -> None:
     titiler.stac.reader = ItemReader
     for mosaics in (titiler.searches, titiler.collection):
         mosaics.dataset_reader = MemberReader
 
 
-_use_own_map_page()
-_read_around_the_world()
-app = Site(start, {"/features": FreshCatalog(tipg.app), "/tiles": titiler.app, "/stac": stac})
+_use_own_pages()
+_read_by_own_readers()
+start.mount("/static", OwnFiles(directory=Path(__file__).with_name("static")))
+start.add_exception_handler(HTTPException, not_found)
+start.add_middleware(
+    CORSMiddleware,
+    allow_origins=["*"],
+    allow_methods=["GET", "HEAD"],
+    allow_headers=["*"],
+    expose_headers=["accept-ranges", "content-length", "content-range", "etag"],
+)
+for one in (start, stac, tipg.app, titiler.app):
+    for fault in UNREACHABLE:
+        one.add_exception_handler(fault, database_away)
+SERVERS: dict[str, ASGIApp] = {
+    "/features": FreshCatalog(tipg.app),
+    "/tiles": titiler.app,
+    "/stac": stac,
+}
+app = Site(start, SERVERS)

@@ -5,17 +5,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from stac_fastapi.pgstac.app import instantiate_api
 from stac_fastapi.pgstac.config import PostgresSettings
-from stac_fastapi.pgstac.config import Settings as ApiSettings
 from stac_fastapi.pgstac.core import CoreCrudClient
 from stac_fastapi.pgstac.types.search import PgstacSearch
 from starlette.responses import JSONResponse
 
-from geo_etl import __version__
 from geo_etl.catalog.served import Servers, served_collection, served_item
 from geo_etl.resources.blob_storage import open_storage
 from geo_etl.settings import get_settings
-
-DESCRIPTION = "What geo_etl published: an item a table, an item a raster or tile."
 
 
 class Database(PostgresSettings):  # type: ignore[misc]
@@ -78,11 +74,5 @@ def _servers(request: Request) -> Servers:
 
 def stac_app() -> FastAPI:
     """The server; its pool of connections is to be opened by the site."""
-    settings = ApiSettings(
-        stac_fastapi_title="geo_etl: STAC",
-        stac_fastapi_description=DESCRIPTION,
-        stac_fastapi_version=__version__,
-        stac_fastapi_landing_id="geo_etl",
-    )
-    app: FastAPI = instantiate_api(client=LinkedClient, settings=settings).app
+    app: FastAPI = instantiate_api(client=LinkedClient).app
     return app

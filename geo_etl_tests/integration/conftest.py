@@ -1,10 +1,14 @@
 """Fixtures: a real Azure blob service for each pytest process; the arrival sensor."""
 
+import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import uvicorn
 
 from geo_etl.resources.azure_blobs import AzureBlobs
 from geo_etl_tests.conftest import PROJECT
@@ -38,3 +42,35 @@ def ticks(stack: Any, unique: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     yield ticks
     ticks.instance.dispose()
     shutil.rmtree(ticks.folder)
+
+
+@pytest.fixture(scope="session")
+def site(stack: Any) -> Iterator[str]:
+    """The site of `geo-etl serve` in this process; its root URL.
+
+    What it reads from the environment is there only while it starts: GDAL reads some of it too.
+    """
+    from geo_etl import __version__
+    from geo_etl.settings import export_for_servers
+    from geo_etl.stack.cluster import free_port
+
+    before = dict(os.environ)
+    export_for_servers(stack, __version__)
+    port = free_port(9100)
+    try:
+        config = uvicorn.Config(
+            "geo_etl.stack.server:app", host="127.0.0.1", port=port, log_level="warning"
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.05)
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()

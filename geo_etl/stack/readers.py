@@ -1,13 +1,17 @@
-"""Tiles of rasters whose grid runs past the edge of the world: past 180° or beyond -180°.
+"""How titiler opens rasters: it takes these readers in place of its own.
 
-A grid has to go on there, or the raster would be cut. titiler's reader looks for the other side of
-the antimeridian where the grid does not have it: 182° is -178° on the map. These readers look one
-world further too; titiler takes them in place of its own.
+STAC items name blobs by their address in storage. A container in Azure is private, so GDAL has to
+open the blob as one of an account whose credentials it has, not as a file on the web.
+
+Some grids run past the edge of the world: past 180° or beyond -180°, or the raster would be cut.
+titiler's reader looks for the other side of the antimeridian where the grid does not have it: 182°
+is -178° on the map. These readers look one world further too.
 """
 
 import math
 from functools import cached_property
 from typing import Any
+from urllib.parse import unquote
 
 import attr
 import numpy as np
@@ -19,9 +23,24 @@ from rio_tiler.io.base import SpatialMixin
 from rio_tiler.models import ImageData
 from titiler.pgstac.reader import PgSTACReader, SimpleSTACReader
 
+from geo_etl.resources.blob_storage import open_storage
+from geo_etl.settings import get_settings
+
 MERCATOR = CRS.from_epsg(3857)
 MERCATOR_WORLD = 2 * math.pi * 6_378_137.0
 """Metres around the equator, of the sphere that EPSG:3857 takes (EPSG guidance note 7-2)."""
+
+
+def gdal_name(href: str) -> str:
+    """What GDAL opens for the address of a blob in the project's storage; others as they are.
+
+    `/vsiaz/CONTAINER/PATH` in Azure, else a path; in neither is anything percent-encoded.
+    """
+    storage = open_storage(get_settings().storage_url)
+    inside = f"{storage.root_url()}/"
+    if not href.startswith(inside):
+        return href
+    return f"{storage.gdal_root()}/{unquote(href.removeprefix(inside))}"
 
 
 def _world(crs: CRS) -> float | None:
@@ -34,6 +53,11 @@ def _world(crs: CRS) -> float | None:
 @attr.s
 class AroundReader(Reader):
     """Reads a part from every place in which it lies on the map."""
+
+    def __attrs_post_init__(self) -> None:
+        """Open the raster."""
+        self.input = gdal_name(str(self.input))
+        super().__attrs_post_init__()  # type: ignore[no-untyped-call]
 
     @property
     def shifts(self) -> list[float]:

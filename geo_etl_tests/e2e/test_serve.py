@@ -1,0 +1,152 @@
+"""`geo-etl serve` as a process: it starts, stops, and goes on when the database comes back."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from geo_etl.stack.cluster import free_port
+from geo_etl_tests.e2e.conftest import COMMAND, wait_until
+
+pytestmark = pytest.mark.xdist_group("entry_points")
+
+
+class Served:
+    """A `geo-etl serve` of its own state folder, on the session's database."""
+
+    def __init__(self, home: Path, database: str) -> None:
+        self.home, self.log = home, home / "said"
+        self.url = f"http://127.0.0.1:{free_port(8900)}"
+        home.mkdir()
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("GEO_ETL_")}
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                [*COMMAND, "serve", "--port", self.url.rpartition(":")[2]],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**inherited, "GEO_ETL_HOME": str(home), "GEO_ETL_DATABASE_URL": database},
+            )
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/healthz").status_code == 200
+        return False
+
+    def ports(self) -> set[int]:
+        """Of its connections to the database, on its own side."""
+        connections = psutil.Process(self.process.pid).net_connections("tcp")
+        return {one.laddr.port for one in connections if one.raddr}
+
+
+@pytest.fixture(scope="module")
+def started(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server for several tests; Ctrl+C stops it."""
+    served = Served(tmp_path_factory.mktemp("served") / "home", stack.database())
+    wait_until(served.answers, "an answer")
+    yield served
+    served.process.send_signal(signal.SIGINT)
+    assert served.process.wait(30) == 0
+    assert not (served.home / "serve.json").exists()
+
+
+def test_it_stops_while_clients_hold_on_and_a_request_runs(stack: Any, tmp_path: Path) -> None:
+    started = Served(tmp_path / "home", stack.database())
+    wait_until(started.answers, "an answer")
+    assert (started.home / "serve.json").exists()
+    with (
+        httpx.Client() as idle,
+        socket.create_connection(("127.0.0.1", int(started.url.rpartition(":")[2]))) as half,
+        psycopg.connect(stack.database()) as blocker,
+    ):
+        idle.get(f"{started.url}/healthz")
+        half.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        # The start page waits for this table.
+        blocker.execute("LOCK TABLE geo_etl.publication IN ACCESS EXCLUSIVE MODE")
+        waiting = threading.Thread(target=lambda: suppressed_get(started.url))
+        waiting.start()
+        query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        wait_until(lambda: blocker.execute(query).fetchone()[0], "a request that waits")
+
+        began = time.monotonic()
+        started.process.send_signal(signal.SIGTERM)
+        code = started.process.wait(30)
+
+        assert code == 0, started.log.read_text()
+        assert time.monotonic() - began < 20
+    waiting.join(30)
+    assert "Traceback" not in started.log.read_text()
+    assert not (started.home / "serve.json").exists()
+
+
+def suppressed_get(url: str) -> None:
+    with suppress(httpx.HTTPError):
+        httpx.get(f"{url}/", timeout=30)
+
+
+def test_it_goes_on_when_the_database_has_cut_its_connections(started: Served, stack: Any) -> None:
+    paths = ["/", "/features/collections?f=json", "/stac/collections", "/tiles/searches/?limit=1"]
+    before = [httpx.get(f"{started.url}{path}").status_code for path in paths]
+    assert before == [200] * 4
+    ports = started.ports()
+    with psycopg.connect(stack.database(), autocommit=True) as connection:
+        cut = connection.execute(
+            "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE client_port = ANY(%s)",
+            [list(ports)],
+        ).fetchone()
+    assert cut is not None
+    assert cut[0] >= 3
+
+    after = [httpx.get(f"{started.url}{path}").status_code for path in paths]
+
+    assert after == [200] * 4
+    assert "Traceback" not in started.log.read_text()
+
+
+def test_without_a_database_it_says_so(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    nobody = f"postgresql://a:secret@127.0.0.1:{free_port(9900)}/a"
+    served = Served(home, nobody)
+
+    code = served.process.wait(60)
+
+    said = served.log.read_text()
+    assert code == 2
+    assert "Error: database: it does not answer" in said
+    assert "'geo-etl up'" in said
+    assert "Traceback" not in said
+    assert "secret" not in said
+    assert not (home / "serve.json").exists()
+
+
+def test_health_asks_every_server(started: Served, stack: Any) -> None:
+    done = subprocess.run(
+        [*COMMAND, "health", "--json"],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "GEO_ETL_HOME": str(started.home),
+            "GEO_ETL_DATABASE_URL": stack.database(),
+        },
+    )
+
+    parts = json.loads(done.stdout)
+    assert {name: parts[name]["found"] for name in ("features", "stac", "tiles")} == {
+        "features": "HTTP 200",
+        "stac": "HTTP 200",
+        "tiles": "HTTP 200",
+    }
