@@ -3,7 +3,7 @@
 import click
 
 from geo_etl import __version__
-from geo_etl.cli import ingest, results, stack, tables, views
+from geo_etl.cli import ingest, results, search, stack, tables, views
 
 __all__ = ["main"]
 
@@ -26,6 +26,7 @@ for command in (
     results.result,
     views.jobs,
     views.tasks,
+    search.search,
     tables.versions,
     tables.rollback,
     tables.unpublish,
