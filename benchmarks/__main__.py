@@ -2,13 +2,14 @@
 
 import sys
 
-from benchmarks import overhead, raster, vector_load
+from benchmarks import overhead, raster, sync, vector_load
 from benchmarks.stack import private_stack
 
 ON_STACK = {
     "overhead": overhead.run,
     "growth": vector_load.growth,
     "formats": vector_load.formats,
+    "sync": sync.run,
 }
 ALONE = {
     "raster": raster.compare,

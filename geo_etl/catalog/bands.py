@@ -47,11 +47,29 @@ def band_objects(
         valued = [color != ALPHA for color in PICTURE[: made.profile.count]]
     resolution = resolution_metres(made.grid)
     for described in objects:
-        described.update(_type_of(made))
+        described.update(_type_of(made.profile.dtype, made.profile.nodata))
         described["raster:spatial_resolution"] = resolution
     of_values = [one for one, is_value in zip(objects, valued, strict=True) if is_value]
     for described, statistics in zip(of_values, made.statistics, strict=True):
         described.update(statistics_object(statistics, made.grid.pixels))
+    _make_unique(objects)
+    return objects
+
+
+def source_bands(facts: RasterFacts, pixels: int) -> list[dict[str, Any]]:
+    """An object for each band of a raster as it is, in their order.
+
+    Args:
+        pixels: that its statistics are of, valid or not; 0 for none.
+    """
+    resolution = resolution_metres(facts.grid)
+    objects = []
+    for band in facts.bands:
+        described = {**_named(band, None), **_values(band), **_type_of(band.dtype, band.nodata)}
+        described["raster:spatial_resolution"] = resolution
+        if pixels and band.color != ALPHA:
+            described.update(statistics_object(band.statistics, pixels))
+        objects.append(described)
     _make_unique(objects)
     return objects
 
@@ -132,12 +150,11 @@ def _values(band: Band) -> dict[str, Any]:
     return described
 
 
-def _type_of(made: Made) -> dict[str, Any]:
-    dtype = made.profile.dtype
+def _type_of(dtype: str, declared: float | None) -> dict[str, Any]:
     known = DATA_TYPES.get(dtype) or (
         dtype if re.fullmatch(r"(u?int|float)\d+", dtype) else "other"
     )
-    nodata = nodata_value(made.profile.nodata)
+    nodata = nodata_value(declared)
     return {"data_type": known} if nodata is None else {"data_type": known, "nodata": nodata}
 
 

@@ -6,18 +6,24 @@ from datetime import datetime
 from typing import Any
 
 import pystac
+from pystac.extensions.projection import ProjectionExtension
 
-from geo_etl.catalog import tiles
 from geo_etl.catalog.footprints import union_of_boxes
 from geo_etl.catalog.lineage import BBox, add_file, description_of, moment
-from geo_etl.catalog.rasters import RASTERS, ROLES, TITLES, add_tile_links
+from geo_etl.catalog.links import linked
+from geo_etl.catalog.rasters import RASTERS, ROLES, SSYS, TITLES
 from geo_etl.catalog.renders import RENDERS
 from geo_etl.spec import Metadata
 from geo_etl.spec.raster import TIERS
 
 WORLD: BBox = (-180.0, -90.0, 180.0, 90.0)
 VRT_TYPE = "application/xml"
-SUMMARIZED = ("proj:code", "geo_etl:data_kind", "ssys:targets")
+SUMMARIZED = {
+    "proj:code": ProjectionExtension.get_schema_uri(),
+    "geo_etl:data_kind": None,
+    "ssys:targets": SSYS,
+}
+"""What of items is summarized, with the extension that it is of."""
 BAND_FIELDS = ("name", "data_type", "nodata", "unit")
 """What of a band is alike in all items, unlike its statistics."""
 
@@ -116,21 +122,20 @@ def raster_collection(facts: CollectionFacts) -> dict[str, Any]:
         collection.extra_fields["providers"] = description_of(facts.about)["providers"]
     collection.extra_fields.update(_own_fields(facts))
     collection.item_assets = _item_assets(items)
-    collection.summaries = pystac.Summaries(_summaries(items))
+    summaries = summaries_of(items)
+    collection.summaries = pystac.Summaries(summaries)
+    summarized = [uri for key, uri in SUMMARIZED.items() if uri is not None and key in summaries]
+    collection.stac_extensions = summarized
     for file in facts.files:
         asset = pystac.Asset(file.href, file.title, None, file.media_type, list(file.roles))
         collection.add_asset(file.key, asset)
         if file.size is not None:
             add_file(asset, file.size, file.sha256)
-    render = _common_render(items)
+    render = common_render(items)
     if render is not None:
         collection.stac_extensions.append(RENDERS)
         collection.extra_fields["renders"] = {"default": render}
-        if facts.tiles_url and facts.search_id:
-            path = tiles.collection_path(facts.collection_id)
-            query = tiles.render_query(render)
-            add_tile_links(collection, tiles.raster_urls(facts.tiles_url, path, query))
-    return collection.to_dict(include_self_link=False)
+    return linked(collection.to_dict(include_self_link=False), None, facts.tiles_url)
 
 
 def _extent(bbox: BBox, interval: list[datetime | None]) -> pystac.Extent:
@@ -138,7 +143,12 @@ def _extent(bbox: BBox, interval: list[datetime | None]) -> pystac.Extent:
 
 
 def _interval(items: Sequence[Document]) -> list[datetime | None]:
-    moments = [datetime.fromisoformat(item["properties"]["datetime"]) for item in items]
+    times = [item["properties"] for item in items]
+    moments = [
+        datetime.fromisoformat(time.get(key, time["datetime"]))
+        for time in times
+        for key in ("start_datetime", "end_datetime")
+    ]
     return [min(moments), max(moments)] if moments else [None, None]
 
 
@@ -168,7 +178,8 @@ def _item_assets(
     }
 
 
-def _summaries(items: Sequence[Document]) -> dict[str, Any]:
+def summaries_of(items: Sequence[Document]) -> dict[str, Any]:
+    """What the items of a collection have between them, as STAC's summaries."""
     found: dict[str, Any] = {}
     sizes = [item["properties"]["gsd"] for item in items]
     if sizes:
@@ -201,7 +212,7 @@ def _class_colours(render: Mapping[str, Any]) -> list[tuple[str, tuple[int, ...]
     return [(value, tuple(colour)) for value, colour in render.get("colormap", {}).items()]
 
 
-def _common_render(items: Sequence[Document]) -> dict[str, Any] | None:
+def common_render(items: Sequence[Document]) -> dict[str, Any] | None:
     """One way to show all items: ranges of values and colours of classes that hold those of each.
 
     Returns:

@@ -10,8 +10,9 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
@@ -85,10 +86,21 @@ def environment() -> Iterator[None]:
         yield
 
 
-def handle(document: str, driver: str) -> rasterio.DatasetReader:
+Opener = Callable[..., Any]
+"""Gives a binary file for a path and a mode, or raises `FileNotFoundError`."""
+
+
+def handle(
+    document: str, driver: str, opener: Opener | None = None, overview: int | None = None
+) -> rasterio.DatasetReader:
     """A handle of a dataset, opened by one driver alone.
+
+    Args:
+        opener: through which GDAL reads; None for files of this machine.
+        overview: number of the overview to open as a dataset of its own, from 0.
 
     Raises:
         RasterioError, CPLE_BaseError: GDAL can't open it.
     """
-    return rasterio.open(document, driver=driver, sharing=False)
+    options = {} if overview is None else {"OVERVIEW_LEVEL": overview}
+    return rasterio.open(document, driver=driver, sharing=False, opener=opener, **options)

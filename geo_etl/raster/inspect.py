@@ -52,7 +52,7 @@ def inspect(opened: Opened, name: str, spec: RasterSpec) -> RasterFacts:
     nodata, nodata_from, validity, inferred = _nodata(declared, seen, dataset)
     excluded = nodata if nodata_from == "inferred" else None
     bands = tuple(
-        _band(dataset, index, tally, excluded, declared, spec.band_names)
+        band_of(dataset, index, tally, excluded, declared, spec.band_names)
         for index, tally in zip(dataset.indexes, seen.tallies, strict=True)
     )
     kind = kind_of(bands, opened.driver, dataset.tags(1).get("LAYER_TYPE"), spec)
@@ -78,16 +78,17 @@ def inspect(opened: Opened, name: str, spec: RasterSpec) -> RasterFacts:
             is_curved=placed.points is not None,
         ),
         crs_declared=placed.crs_declared,
-        acquired=time[0] if time else None,
-        acquired_from=time[1] if time else None,
+        acquired=time.start if time else None,
+        acquired_until=time.end if time else None,
+        acquired_from=time.tag if time else None,
         is_cog=_is_cog(opened),
-        compression=_compression(dataset),
+        compression=compression_of(dataset),
         interleave=dataset.tags(ns="IMAGE_STRUCTURE").get("INTERLEAVE"),
         block=dataset.block_shapes[0],
         overviews=tuple(dataset.overviews(1)),
         gcps=placed.gcps,
         subdataset=opened.subdataset,
-        tags=_tags(dataset),
+        tags=tags_of(dataset),
     )
     warnings = [
         *opened.remarks,
@@ -95,7 +96,7 @@ def inspect(opened: Opened, name: str, spec: RasterSpec) -> RasterFacts:
         *declared.warnings,
         *inferred,
         *suspicions(facts, seen.tallies, seen.partial),
-        *(time[2] if time else []),
+        *(time.assumed if time else []),
     ]
     return replace(facts, warnings=tuple(dict.fromkeys(warnings)))
 
@@ -132,7 +133,7 @@ def _nodata(
     return None, None, "none", []
 
 
-def _band(
+def band_of(
     dataset: rasterio.DatasetReader,
     index: int,
     tally: Tally,
@@ -174,7 +175,7 @@ def _colormap(dataset: rasterio.DatasetReader, index: int) -> Colormap | None:
         return None
 
 
-def _compression(dataset: rasterio.DatasetReader) -> str | None:
+def compression_of(dataset: rasterio.DatasetReader) -> str | None:
     """As GDAL names it; `YCbCr JPEG` is JPEG."""
     named = dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION")
     return named.rpartition(" ")[2] if named else None
@@ -187,7 +188,8 @@ def _is_cog(opened: Opened) -> bool:
     return bool(valid)
 
 
-def _tags(dataset: rasterio.DatasetReader) -> tuple[tuple[str, str], ...]:
+def tags_of(dataset: rasterio.DatasetReader) -> tuple[tuple[str, str], ...]:
+    """Tags of a dataset that are worth keeping."""
     kept = [
         (key, value)
         for key, value in sorted(dataset.tags().items())

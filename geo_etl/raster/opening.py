@@ -18,7 +18,7 @@ from geo_etl.errors import SourceError, SpecError
 from geo_etl.ingest.kinds import RASTER_EXTENSIONS
 from geo_etl.raster.completeness import check_classic, check_png
 from geo_etl.raster.formats import FORMATS, Format
-from geo_etl.raster.gdal import environment, handle
+from geo_etl.raster.gdal import Opener, environment, handle
 from geo_etl.raster.imagine_files import check_imagine
 from geo_etl.raster.limits import check_limits
 from geo_etl.raster.staging import Staged, staged
@@ -59,13 +59,16 @@ class Opened:
 
 
 @contextmanager
-def open_raster(path: Path, name: str, spec: RasterSpec) -> Iterator[Opened]:
+def open_raster(
+    path: Path, name: str, spec: RasterSpec, opener: Opener | None = None
+) -> Iterator[Opened]:
     """Open the one raster of a source. Only what it declares is looked at, no pixel.
 
     Args:
         path: the local file, its siblings beside it under the same stem.
         name: what to call it in messages.
         spec: `file_extension`, `subdataset`, `source_crs` and `limits` are used.
+        opener: through which a TIFF is read whose local file is a stand-in.
 
     Raises:
         SourceError: unreadable, another format than its name says, several variables and none
@@ -77,11 +80,11 @@ def open_raster(path: Path, name: str, spec: RasterSpec) -> Iterator[Opened]:
         if spec.source_crs is not None:
             source.declare(CRS.from_user_input(spec.source_crs).to_wkt())
         document, variable, remarks = _document(source, name, spec)
-        dataset = _open(document, name, source.format, spec)
+        dataset = _open(document, name, source.format, spec, opener)
         if source.projection and spec.source_crs is None and not dataset.crs:
             dataset.close()
             source.declare(source.projection)
-            dataset = _open(document, name, source.format, spec)
+            dataset = _open(document, name, source.format, spec, opener)
         with dataset:
             _check_domains(dataset, name, source.format)
             check_limits(dataset, name, source.size, spec)
@@ -130,9 +133,11 @@ def _document(source: Staged, name: str, spec: RasterSpec) -> tuple[str, str | N
     return str(source.path), None, []
 
 
-def _open(document: str, name: str, format_: Format, spec: RasterSpec) -> rasterio.DatasetReader:
+def _open(
+    document: str, name: str, format_: Format, spec: RasterSpec, opener: Opener | None = None
+) -> rasterio.DatasetReader:
     try:
-        return handle(document, format_.driver)
+        return handle(document, format_.driver, opener)
     except (RasterioError, CPLE_BaseError) as error:
         said = str(error).replace(document, "it")
         if "PROJ" in said and spec.source_crs is None:

@@ -8,7 +8,7 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -86,16 +86,18 @@ def read_all(
     opened: Opened,
     name: str,
     make: Callable[[], Callable[[rasterio.DatasetReader, Part], None]],
+    chosen: Sequence[Part] | None = None,
 ) -> None:
     """Read all parts, in threads with a handle each where that is faster.
 
     Args:
+        chosen: parts to read; None for all.
         make: gives each thread what takes its parts in.
 
     Raises:
         SourceError: a block can't be read; it is named.
     """
-    todo = deque(parts(opened.dataset))
+    todo = deque(parts(opened.dataset) if chosen is None else chosen)
     threads = min(MAX_THREADS, os.cpu_count() or 1, len(todo)) if opened.threads else 1
     rows, columns = opened.dataset.block_shapes[0]
     if rows * columns * pixel_bytes(opened.dataset) > WINDOW_BYTES * 2:

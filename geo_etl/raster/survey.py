@@ -1,6 +1,7 @@
 """One reading of all pixels: what they are, and which of them are valid."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +29,18 @@ class Seen:
     partial: int = 0
 
 
-def survey(opened: Opened, name: str, declared: Declared, coverage: Coverage) -> Seen:
+def survey(
+    opened: Opened,
+    name: str,
+    declared: Declared,
+    coverage: Coverage,
+    chosen: Sequence[Part] | None = None,
+) -> Seen:
     """Read all pixels, once.
 
     Args:
         coverage: of the raster's size, is filled.
+        chosen: parts to read; None for all.
 
     Raises:
         SourceError: a block can't be read.
@@ -45,7 +53,7 @@ def survey(opened: Opened, name: str, declared: Declared, coverage: Coverage) ->
         gathered.append(seen)
         return _Reader(seen, declared, coverage, lock)
 
-    read_all(opened, name, make)
+    read_all(opened, name, make, chosen)
     first, *others = gathered
     for other in others:
         first.partial += other.partial

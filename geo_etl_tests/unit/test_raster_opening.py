@@ -290,6 +290,15 @@ def test_the_only_variable_of_a_netcdf_is_read(tmp_path: Path) -> None:
     assert opened(path) == ("netCDF", (1, 5, 8))
 
 
+def test_the_times_of_a_netcdf_are_from_the_first_to_the_last(tmp_path: Path) -> None:
+    path = netcdf(tmp_path / "a.nc", {"tas": ("time", "lat", "lon")}, SIZES)
+    with open_raster(path, "a.nc", RasterSpec()) as found:
+        facts = inspect(found, "a.nc", RasterSpec())
+    # Days 1 to 3 since the first of January 2020.
+    assert (facts.acquired, facts.acquired_from) == ("2020-01-02T00:00:00Z", "time")
+    assert facts.acquired_until == "2020-01-04T00:00:00Z"
+
+
 def test_degrees_north_and_east_are_wgs_84_and_said(tmp_path: Path) -> None:
     path = netcdf(tmp_path / "a.nc", {"tas": ("lat", "lon")}, {"lat": 5, "lon": 8})
     with open_raster(path, "a.nc", RasterSpec()) as found:
