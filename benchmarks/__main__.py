@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import overhead, raster, sync, vector_load
+from benchmarks import catalogue, overhead, raster, sync, vector_load
 from benchmarks.stack import private_stack
 
 ON_STACK = {
@@ -15,21 +15,29 @@ ALONE = {
     "raster": raster.compare,
     "large": raster.large,
 }
-"""These take `--quick`: small rasters, to see that they run."""
+ON_STACK_OR_QUICK = {
+    "catalogue": catalogue.run,
+}
+"""These and those alone take `--quick`: little data, to see that they run."""
+ALL = [*ON_STACK, *ALONE, *ON_STACK_OR_QUICK]
 
 
 def main() -> None:
-    names = [name for name in sys.argv[1:] if name != "--quick"] or [*ON_STACK, *ALONE]
-    unknown = [name for name in names if name not in {**ON_STACK, **ALONE}]
+    names = [name for name in sys.argv[1:] if name != "--quick"] or ALL
+    quick = "--quick" in sys.argv
+    unknown = [name for name in names if name not in ALL]
     if unknown:
-        sys.exit(f"No benchmark {unknown[0]}; there are: {', '.join([*ON_STACK, *ALONE])}")
+        sys.exit(f"No benchmark {unknown[0]}; there are: {', '.join(ALL)}")
     for name in names:
         print(f"\n## {name}\n", flush=True)
         if name in ALONE:
-            ALONE[name](quick="--quick" in sys.argv)
+            ALONE[name](quick=quick)
             continue
         with private_stack() as stack:
-            ON_STACK[name](stack)
+            if name in ON_STACK:
+                ON_STACK[name](stack)
+            else:
+                ON_STACK_OR_QUICK[name](stack, quick=quick)
 
 
 if __name__ == "__main__":

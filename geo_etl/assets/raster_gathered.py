@@ -16,11 +16,11 @@ from geo_etl.report.collection_page import collection_page
 from geo_etl.report.markdown import collection_markdown
 from geo_etl.report.raster_outcome import Place
 from geo_etl.report.raster_result import CollectionResult, Mosaic, RasterResult
-from geo_etl.resources import pgstac
 from geo_etl.resources.blob_storage import BlobStorageResource
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.rasters import Rasters
 from geo_etl.resources.serving import ServingResource
+from geo_etl.resources.stac_items import read_items
 from geo_etl.spec import SourceRef
 
 
@@ -116,8 +116,5 @@ def catalogued_members(
     with postgis.engine.connect() as connection:
         for member in members:
             expected.update(dict.fromkeys(member.item_ids, member.job_id))
-        found = {
-            item_id: pgstac.get_item(connection, version.collection_id, item_id)
-            for item_id in expected
-        }
-    return expected, found
+        found = read_items(connection, version.collection_id, list(expected))
+    return expected, {**dict.fromkeys(expected), **found}

@@ -13,10 +13,10 @@ from geo_etl.raster.manifest import PieceReport, RasterManifest
 from geo_etl.report.documents import Bounds
 from geo_etl.report.raster_outcome import Place, TileItem
 from geo_etl.report.raster_result import Mosaic
-from geo_etl.resources import pgstac
 from geo_etl.resources.blobs import BlobStorage
 from geo_etl.resources.postgis import PostGISResource
 from geo_etl.resources.serving import ServingResource
+from geo_etl.resources.stac_items import read_items
 from geo_etl.spec import SourceRef
 
 
@@ -106,8 +106,5 @@ def catalogued_items(
     with postgis.engine.connect() as connection:
         written = items_of(connection, version)
         expected = {item["id"]: item["properties"]["geo_etl:job_id"] for item in written}
-        found = {
-            item_id: pgstac.get_item(connection, version.collection_id, item_id)
-            for item_id in expected
-        }
-    return expected, found
+        found = read_items(connection, version.collection_id, list(expected))
+    return expected, {**dict.fromkeys(expected), **found}

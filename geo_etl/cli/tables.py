@@ -134,8 +134,8 @@ def unpublish(name: str, confirmed: bool) -> None:
         raster_layers.take_away(name, confirmed=confirmed)
         return
     from geo_etl.assets.side_output import discard_side_output
+    from geo_etl.assets.vector import uncatalogue_version
     from geo_etl.definitions import default_resources
-    from geo_etl.resources import pgstac
     from geo_etl.resources.postgis import engine_for
     from geo_etl.vector.history import unpublish as take_away
     from geo_etl.vector.versions import Target, published_version
@@ -149,13 +149,7 @@ def unpublish(name: str, confirmed: bool) -> None:
             "it removes the table, its STAC item, its quarantine and all of its versions",
             f"Nothing was done. Say 'geo-etl unpublish {target} --yes' if that is what you want.",
         )
-    version = take_away(
-        engine,
-        target,
-        lambda connection, version: pgstac.delete_item(
-            connection, version.collection_id, version.item_id
-        ),
-    )
+    version = take_away(engine, target, uncatalogue_version)
     resources = default_resources()
     discard_side_output(resources["blobs"], resources["postgis"], target)
     err.print(f"{plain(str(version.target))} is no longer published.")

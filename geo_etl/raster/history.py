@@ -22,7 +22,7 @@ def rollback(engine: sa.Engine, layer: str, number: int | None, catalogue: Catal
         current = published_version(connection, layer)
         check_alone(connection, current, "rolled back")
         wanted = _choose(connection, current, number)
-        catalogue(connection, change(wanted, items_of(connection, wanted), current))
+        catalogue(connection, [change(wanted, items_of(connection, wanted), current)])
         make_current(connection, layer, wanted.number)
     return wanted
 
@@ -71,8 +71,8 @@ def unpublish(engine: sa.Engine, layer: str, catalogue: Catalogue) -> Version:
         PublishError: geo_etl publishes no such layer, or it is a member of a collection.
     """
     with engine.begin() as connection:
-        begin(connection, layer)
+        begin(connection, layer, ends=True)
         current = published_version(connection, layer)
         check_alone(connection, current, "unpublished")
-        remove(connection, current, catalogue)
+        catalogue(connection, remove(connection, current))
     return current

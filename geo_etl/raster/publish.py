@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from geo_etl.errors import PublishError
-from geo_etl.ingest.lock import lock
+from geo_etl.ingest.lock import lock, lock_collections
 from geo_etl.raster import ledger
 from geo_etl.raster.layers import (
     Version,
@@ -64,8 +64,8 @@ class Change:
     owns_collection: bool
 
 
-Catalogue = Callable[[sa.Connection, Change], None]
-"""Writes a change to the STAC catalogue on the connection it is given."""
+Catalogue = Callable[[sa.Connection, Sequence[Change]], None]
+"""Writes changes to the STAC catalogue on the connection it is given; the last one counts."""
 
 
 def publish(
@@ -116,25 +116,35 @@ def publish(
                 new.source,
                 with_collection=new.collection_id in sets,
             )
+        changes: list[Change] = []
         for layer in removed:
             if (gone := current_version(connection, layer)) is not None:
-                remove(connection, gone, catalogue)
+                changes += remove(connection, gone)
         for one in ordered:
             if one.load.layer not in made:
-                made[one.load.layer] = _publish_one(connection, one, catalogue, keep)
+                made[one.load.layer], changed = _publish_one(connection, one, keep)
+                changes.append(changed)
+        # All at once: one by one, 300 members take three times as long.
+        catalogue(connection, changes)
     return [made[candidate.load.layer] for candidate in candidates]
 
 
-def begin(connection: sa.Connection, *layers: str) -> None:
-    """Take the locks of layers: those of one collection take turns."""
+def begin(connection: sa.Connection, *layers: str, ends: bool = False) -> None:
+    """Take the locks of layers: those of one collection take turns.
+
+    Args:
+        ends: whether a layer may be removed with its collection.
+    """
     connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
-    for collection in sorted({layer.partition("/")[0] for layer in layers}):
+    collections = sorted({layer.partition("/")[0] for layer in layers})
+    for collection in collections:
         lock(connection, f"publish rasters {collection}")
+    lock_collections(connection, collections, ends=ends)
 
 
 def _publish_one(
-    connection: sa.Connection, candidate: Candidate, catalogue: Catalogue, keep: int
-) -> Version:
+    connection: sa.Connection, candidate: Candidate, keep: int
+) -> tuple[Version, Change]:
     load, layer = candidate.load, candidate.version.layer
     current = current_version(connection, layer)
     known = versions_of(connection, layer)
@@ -146,7 +156,6 @@ def _publish_one(
         published_at=datetime.now(UTC),
     )
     keep_only(connection, load, candidate.blobs)
-    catalogue(connection, change(version, candidate.items, current))
     connection.execute(
         sa.update(ledger.load).where(ledger.load.c.id == load.id).values(state="published")
     )
@@ -158,7 +167,7 @@ def _publish_one(
         connection.execute(sa.insert(ledger.item), rows)
     # What a collection was cannot be shown again: its members go their own ways.
     prune(connection, layer, 1 if version.form == "collection" else keep)
-    return version
+    return version, change(version, candidate.items, current)
 
 
 def change(version: Version, items: Sequence[dict[str, Any]], before: Version | None) -> Change:
@@ -200,20 +209,25 @@ def prune(connection: sa.Connection, layer: str, keep: int) -> None:
         )
 
 
-def remove(connection: sa.Connection, version: Version, catalogue: Catalogue) -> None:
-    """Take a layer away with all of its versions; of a collection, its members too."""
+def remove(connection: sa.Connection, version: Version) -> list[Change]:
+    """Take a layer away with all of its versions; of a collection, its members too.
+
+    Returns:
+        What the catalogue has to follow.
+    """
+    changes: list[Change] = []
     if version.form == "collection":
         for item_id in version.item_ids:
             member = current_version(connection, f"{version.layer}/{item_id}")
             if member is not None:
-                remove(connection, member, catalogue)
+                changes += remove(connection, member)
     ids = version.item_ids if version.form != "collection" else ()
-    gone = Change(version.collection_id, (), ids, None, version.is_set)
-    catalogue(connection, gone)
+    changes.append(Change(version.collection_id, (), ids, None, version.is_set))
     loads = [one.load_id for one in versions_of(connection, version.layer)]
     drop_loads(connection, [load_id for load_id in loads if load_id is not None])
     table = ledger.publication
     connection.execute(sa.delete(table).where(table.c.layer == version.layer))
+    return changes
 
 
 def check_alone(connection: sa.Connection, version: Version, verb: str) -> None:

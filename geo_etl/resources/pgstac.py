@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from geo_etl.errors import CatalogueError
-from geo_etl.ingest.lock import lock
+from geo_etl.ingest.lock import lock_collections
+from geo_etl.resources.stac_items import delete_items, write_items
 
 
 def ensure_collection(connection: sa.Connection, collection: dict[str, Any]) -> None:
     """Create a collection if it is not there."""
-    lock(connection, f"collection {collection['id']}")
+    lock_collections(connection, [collection["id"]])
     exists = connection.execute(
         sa.text("SELECT 1 FROM pgstac.collections WHERE id = :id"), {"id": collection["id"]}
     ).first()
@@ -31,7 +32,7 @@ def upsert_collection(connection: sa.Connection, collection: dict[str, Any]) -> 
     Raises:
         CatalogueError: the collection does not read back as it was written.
     """
-    lock(connection, f"collection {collection['id']}")
+    lock_collections(connection, [collection["id"]])
     if _same(get_collection(connection, collection["id"]), collection):
         return
     connection.execute(
@@ -55,7 +56,7 @@ def get_collection(connection: sa.Connection, collection_id: str) -> dict[str, A
 
 def delete_collection(connection: sa.Connection, collection_id: str) -> None:
     """Remove a collection that has no items; none there, or one with somebody's items, is left."""
-    lock(connection, f"collection {collection_id}")
+    lock_collections(connection, [collection_id], ends=True)
     empty = sa.text(
         "SELECT 1 FROM pgstac.collections c WHERE c.id = :id"
         " AND NOT EXISTS (SELECT 1 FROM pgstac.items i WHERE i.collection = c.id)"
@@ -65,27 +66,8 @@ def delete_collection(connection: sa.Connection, collection_id: str) -> None:
 
 
 def upsert_item(connection: sa.Connection, item: dict[str, Any]) -> None:
-    """Write an item in the caller's transaction, and read it back there.
-
-    Writers of one collection take turns: under concurrency pgSTAC can drop rows without an
-    error. An item that is unchanged is not written.
-
-    Raises:
-        CatalogueError: the item does not read back as it was written.
-    """
-    lock(connection, f"collection {item['collection']}")
-    if _same(get_item(connection, item["collection"], item["id"]), item):
-        return
-    connection.execute(
-        sa.text("SELECT pgstac.upsert_item(CAST(:content AS jsonb))"),
-        {"content": json.dumps(item)},
-    )
-    if not _same(get_item(connection, item["collection"], item["id"]), item):
-        raise CatalogueError(
-            f"STAC item {item['collection']}/{item['id']}",
-            "pgSTAC gives back something else than was written",
-            "Check the pgSTAC version with 'geo-etl health'.",
-        )
+    """Write one item: see `geo_etl.resources.stac_items.write_items`."""
+    write_items(connection, item["collection"], [item])
 
 
 def get_item(connection: sa.Connection, collection_id: str, item_id: str) -> dict[str, Any] | None:
@@ -98,12 +80,7 @@ def get_item(connection: sa.Connection, collection_id: str, item_id: str) -> dic
 
 def delete_item(connection: sa.Connection, collection_id: str, item_id: str) -> None:
     """Remove an item; none there is fine."""
-    if get_item(connection, collection_id, item_id) is not None:
-        with _search_path(connection):
-            connection.execute(
-                sa.text("SELECT pgstac.delete_item(:item, :collection)"),
-                {"item": item_id, "collection": collection_id},
-            )
+    delete_items(connection, collection_id, [item_id])
 
 
 def register_search(connection: sa.Connection, collection_id: str) -> str:
@@ -116,7 +93,7 @@ def register_search(connection: sa.Connection, collection_id: str) -> str:
     Raises:
         CatalogueError: pgSTAC is read-only.
     """
-    lock(connection, f"collection {collection_id}")
+    lock_collections(connection, [collection_id])
     statement = sa.text("SELECT hash FROM pgstac.search_query(:search, _metadata => :metadata)")
     with _search_path(connection):
         found = connection.execute(
@@ -159,8 +136,10 @@ def _search_path(connection: sa.Connection) -> Iterator[None]:
     connection.execute(sa.text("RESET search_path"))
 
 
-def _same(found: dict[str, Any] | None, item: dict[str, Any]) -> bool:
-    """Whether pgSTAC holds an item; empty lists and what pgSTAC adds do not count."""
+def _same(found: dict[str, Any] | None, collection: dict[str, Any]) -> bool:
+    """Whether pgSTAC holds a collection; empty lists and what pgSTAC adds do not count."""
     if found is None:
         return False
-    return all(found.get(key) == value for key, value in item.items() if value not in ([], None))
+    return all(
+        found.get(key) == value for key, value in collection.items() if value not in ([], None)
+    )

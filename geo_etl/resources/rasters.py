@@ -24,23 +24,42 @@ from geo_etl.raster.outputs import blobs_of, reports_of
 from geo_etl.raster.publish import Candidate, Change
 from geo_etl.resources import pgstac
 from geo_etl.resources.blobs import BlobStorage
+from geo_etl.resources.stac_extents import refresh_extent
+from geo_etl.resources.stac_items import delete_items, write_items
 from geo_etl.spec import SourceRef
 
 
-def catalogue(connection: sa.Connection, change: Change) -> None:
-    """Let the STAC catalogue follow a publish, a rollback or the end of a layer."""
-    if change.collection is not None and change.owns_collection:
-        pgstac.upsert_collection(connection, change.collection)
-        pgstac.register_search(connection, change.collection_id)
-    elif change.collection is not None:
-        pgstac.ensure_collection(connection, change.collection)
-    for item in change.items:
-        pgstac.upsert_item(connection, item)
-    for item_id in change.removed_items:
-        pgstac.delete_item(connection, change.collection_id, item_id)
-    if change.collection is None and change.owns_collection:
-        pgstac.forget_searches(connection, change.collection_id)
-        pgstac.delete_collection(connection, change.collection_id)
+def catalogue(connection: sa.Connection, changes: Sequence[Change]) -> None:
+    """Let the STAC catalogue follow publishes, a rollback or the end of layers."""
+    together: dict[str, list[Change]] = {}
+    for change in changes:
+        together.setdefault(change.collection_id, []).append(change)
+    for collection_id, of_one in sorted(together.items()):
+        _catalogue_one(connection, collection_id, of_one)
+
+
+def _catalogue_one(
+    connection: sa.Connection, collection_id: str, changes: Sequence[Change]
+) -> None:
+    owned = [change for change in changes if change.owns_collection]
+    opened = [change.collection for change in changes if change.collection is not None]
+    if owned and owned[-1].collection is not None:
+        pgstac.upsert_collection(connection, owned[-1].collection)
+        pgstac.register_search(connection, collection_id)
+    elif opened:
+        pgstac.ensure_collection(connection, opened[-1])
+    items: dict[str, dict[str, Any] | None] = {}
+    for change in changes:
+        items |= dict.fromkeys(change.removed_items)
+        items |= {item["id"]: item for item in change.items}
+    write_items(connection, collection_id, [item for item in items.values() if item is not None])
+    gone = [item_id for item_id, item in items.items() if item is None]
+    delete_items(connection, collection_id, gone)
+    if not owned:
+        refresh_extent(connection, collection_id)
+    elif owned[-1].collection is None:
+        pgstac.forget_searches(connection, collection_id)
+        pgstac.delete_collection(connection, collection_id)
 
 
 @dataclass(frozen=True)
