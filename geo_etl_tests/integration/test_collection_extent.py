@@ -136,7 +136,7 @@ def test_an_extent_that_is_right_is_not_written(engine: sa.Engine, collection: s
         assert connection.execute(writer, {"id": collection}).scalar_one() == before
 
 
-def test_it_follows_rasters_that_are_published_rolled_back_and_unpublished(
+def test_it_follows_rasters_that_are_published_and_unpublished(
     engine: sa.Engine, stack: Any, unique: str
 ) -> None:
     site = Site(engine, LocalBlobs(stack.home / "blobs"))
