@@ -9,7 +9,7 @@ demo: setup
 
 test:
 	@scripts/setup.sh tests
-	@.venv/bin/pytest -n 2 --dist loadgroup
+	@.venv/bin/pytest -n 3
 
 check: setup
 	.venv/bin/ruff format --check .

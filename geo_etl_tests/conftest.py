@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCRATCH = Path("/var/tmp")
@@ -32,6 +33,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[HOME], ignore_errors=True)
+
+
+class FilesOfProcesses(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests one by one to whoever is free; those of real processes, which share servers, by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
+        return file if "/e2e/" in file else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesOfProcesses:
+    return FilesOfProcesses(config, log)
 
 
 HOME = pytest.StashKey[Path]()

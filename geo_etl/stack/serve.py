@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -19,9 +20,10 @@ from geo_etl.errors import StackError
 from geo_etl.raster import ledger as raster_ledger
 from geo_etl.resources.postgis import engine_for
 from geo_etl.settings import Settings, export_for_servers
-from geo_etl.stack.cluster import free_port, is_port_free
 
-FIRST_PORT = 8765
+FIRST_PORT, PORTS = 8765, 200
+BACKLOG = 2048
+"""Connections that wait to be taken, as in uvicorn's own sockets."""
 START_SECONDS = 60.0
 GRACE_SECONDS = 3
 """What requests that run when the server is stopped have to end."""
@@ -62,24 +64,35 @@ def serve(settings: Settings, port: int | None) -> None:
             f"it runs already at {already['url']} (pid {already['pid']})",
             "Use that address, or stop it with 'geo-etl down'.",
         )
-    chosen = port or free_port(FIRST_PORT)
-    if not is_port_free(chosen):
-        raise StackError(
-            f"port {chosen}", "another program listens on it", "Choose another --port."
-        )
     check_database(settings.database())
     export_for_servers(settings, __version__)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn ends with the signal that stopped it: nothing would be tidied up.
         signal.signal(number, _stopped)
-    with _recorded(settings.home, chosen):
-        uvicorn.run(
-            "geo_etl.stack.server:app",
-            host="127.0.0.1",
-            port=chosen,
-            log_level="warning",
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+    config = uvicorn.Config(
+        "geo_etl.stack.server:app", log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS
+    )
+    server = uvicorn.Server(config)
+    # Before its address is told: else another server that starts now could answer there.
+    with _listening(port) as listener, _recorded(settings.home, listener.getsockname()[1]):
+        server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(1)
+
+
+def _listening(port: int | None) -> socket.socket:
+    """A socket that listens on a loopback port; without one, on the first free from `FIRST_PORT`.
+
+    Raises:
+        StackError: another program has it, or all of them.
+    """
+    ports = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else (port,)
+    for number in ports:
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", number), backlog=BACKLOG)
+    if port is not None:
+        raise StackError(f"port {port}", "another program listens on it", "Choose another --port.")
+    raise StackError("ports", f"none is free from {FIRST_PORT} on", "Choose a --port.")
 
 
 def _stopped(*_: object) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -145,9 +146,8 @@ class Dagster:
 @pytest.fixture(scope="session")
 def dagster_dev(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
     """`dagster dev` as it is: in the project's folder, with nothing set but the state folder."""
-    from geo_etl.stack.cluster import free_port
-
-    port = free_port(3100)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("dagster") / "dev.log"
     environment = {name: v for name, v in os.environ.items() if name != "DAGSTER_HOME"}
     with log.open("w") as output:

@@ -17,9 +17,6 @@ from pystac_client import Client
 from geo_etl_tests.e2e.counting import counting
 from geo_etl_tests.e2e.published import FEATURES, Published
 
-pytestmark = pytest.mark.xdist_group("entry_points")
-
-
 # pystac-client
 
 

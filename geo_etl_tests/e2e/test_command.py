@@ -13,8 +13,6 @@ import pytest
 from geo_etl_tests.e2e.conftest import Said
 from geo_etl_tests.made import squares, write
 
-pytestmark = pytest.mark.xdist_group("entry_points")
-
 Command = Callable[..., Said]
 
 

@@ -13,8 +13,6 @@ from geo_etl.catalog.validate import validate
 from geo_etl_tests.e2e.crawl import Crawl, addresses_in, crawl
 from geo_etl_tests.e2e.published import Published
 
-pytestmark = pytest.mark.xdist_group("entry_points")
-
 
 @pytest.fixture(scope="module")
 def crawled(published: Published) -> Crawl:

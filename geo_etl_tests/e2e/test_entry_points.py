@@ -19,8 +19,6 @@ from geo_etl_tests.conftest import PROJECT
 from geo_etl_tests.e2e.conftest import Dagster, wait_until
 from geo_etl_tests.made import squares, write
 
-pytestmark = pytest.mark.xdist_group("entry_points")
-
 SAME = ("status", "summary", "original_crs", "geometry_type", "warnings", "tasks_executed")
 
 

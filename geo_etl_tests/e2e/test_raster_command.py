@@ -15,8 +15,6 @@ from PIL import Image
 from geo_etl_tests.e2e.conftest import Said
 from geo_etl_tests.e2e.raster_kinds import DEGREES, KINDS
 
-pytestmark = pytest.mark.xdist_group("entry_points")
-
 Command = Callable[..., Said]
 RGB = KINDS["rgb"]
 

@@ -21,8 +21,6 @@ from geo_etl_tests.conftest import PROJECT
 from geo_etl_tests.e2e.conftest import Dagster, Said, wait_until
 from geo_etl_tests.e2e.raster_kinds import KINDS
 
-pytestmark = pytest.mark.xdist_group("entry_points")
-
 Command = Callable[..., Said]
 RGB = KINDS["rgb"]
 SAME = ("status", "form", "summary", "data_kind", "original_crs", "target_crs", "warnings")

@@ -19,8 +19,6 @@ from PIL import Image
 from geo_etl_tests.conftest import failed_checks, failure_of
 from geo_etl_tests.e2e.raster_kinds import COLOURS, KINDS, QUARTERS, RED
 
-pytestmark = pytest.mark.xdist_group("entry_points")
-
 ENOUGH = 10
 """A zoom at which quarters are large, where the map goes further still."""
 

@@ -20,28 +20,29 @@ import pytest
 from geo_etl.stack.cluster import free_port
 from geo_etl_tests.e2e.conftest import COMMAND, wait_until
 
-pytestmark = pytest.mark.xdist_group("entry_points")
-
 
 class Served:
     """A `geo-etl serve` of its own state folder, on the session's database."""
 
     def __init__(self, home: Path, database: str) -> None:
         self.home, self.log = home, home / "said"
-        self.url = f"http://127.0.0.1:{free_port(8900)}"
         home.mkdir()
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("GEO_ETL_")}
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
-                [*COMMAND, "serve", "--port", self.url.rpartition(":")[2]],
+                [*COMMAND, "serve"],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**inherited, "GEO_ETL_HOME": str(home), "GEO_ETL_DATABASE_URL": database},
             )
 
+    @property
+    def url(self) -> str:
+        return str(json.loads((self.home / "serve.json").read_text())["url"])
+
     def answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
-        with suppress(httpx.HTTPError):
+        with suppress(httpx.HTTPError, FileNotFoundError):
             return httpx.get(f"{self.url}/healthz").status_code == 200
         return False
 

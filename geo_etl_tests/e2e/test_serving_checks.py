@@ -27,8 +27,6 @@ from geo_etl.resources.serving import ServingResource
 from geo_etl_tests.conftest import failure_of
 from geo_etl_tests.e2e.published import Published
 
-pytestmark = pytest.mark.xdist_group("entry_points")
-
 POSTGIS, SERVING = PostGISResource(), ServingResource()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -52,17 +53,13 @@ def site(stack: Any) -> Iterator[str]:
     """
     from geo_etl import __version__
     from geo_etl.settings import export_for_servers
-    from geo_etl.stack.cluster import free_port
 
     before = dict(os.environ)
     export_for_servers(stack, __version__)
-    port = free_port(9100)
+    listener = socket.create_server(("127.0.0.1", 0))
     try:
-        config = uvicorn.Config(
-            "geo_etl.stack.server:app", host="127.0.0.1", port=port, log_level="warning"
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
+        server = uvicorn.Server(uvicorn.Config("geo_etl.stack.server:app", log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started:
             assert thread.is_alive()
@@ -71,6 +68,6 @@ def site(stack: Any) -> Iterator[str]:
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join()
