@@ -36,7 +36,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 class FilesOfProcesses(LoadScopeScheduling):  # type: ignore[misc]
-    """Tests one by one to whoever is free; those of real processes, which share servers, by file."""
+    """Tests one by one to whoever is free; those of real processes by file: they share servers."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
