@@ -143,9 +143,12 @@ class Dagster:
         assert run["status"] == "SUCCESS", failures
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dagster_dev(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagster]:
-    """`dagster dev` as it is: in the project's folder, with nothing set but the state folder."""
+    """`dagster dev` as it is: in the project's folder, with nothing set but the state folder.
+
+    No longer than it is needed: its sensor would ingest all that other tests deliver.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("dagster") / "dev.log"
