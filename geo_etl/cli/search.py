@@ -60,7 +60,7 @@ def search(
     limit: int,
     geojson: bool,
 ) -> None:
-    """Search the catalogue by place, time, collection and properties.
+    """Search the STAC catalogue.
 
     Shows a table, or GeoJSON with links to the servers where they run.
     """
