@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import jinja2
 import psycopg
 from fastapi import FastAPI, Query, Request
@@ -34,6 +33,7 @@ from titiler.pgstac import main as titiler
 
 from geo_etl.settings import get_settings
 from geo_etl.stack import files
+from geo_etl.stack.checked_pool import CUT, CheckedPool
 from geo_etl.stack.datasets import read_page
 from geo_etl.stack.readers import ItemReader, MemberReader
 from geo_etl.stack.stac import database, servers_at, stac_app
@@ -43,14 +43,7 @@ MAX_AGE_SECONDS = 60.0
 """Views and tables that others make show after this time at the latest."""
 CLOSE_SECONDS = 5.0
 """Connections that are still busy then are cut."""
-UNREACHABLE = (
-    ConnectionError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    psycopg.OperationalError,
-)
+UNREACHABLE = (*CUT, psycopg.OperationalError)
 """What the drivers raise while the database is away, or cuts a connection."""
 
 
@@ -100,8 +93,10 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
     await connect_tipg_to_db(
         tipg.app, schemas=schemas.schemas, tipg_schema=schemas.tipg_schema, user_sql_files=None
     )
+    tipg.app.state.pool = CheckedPool(tipg.app.state.pool)
     await register_collection_catalog(tipg.app, schemas)
     await connect_to_db(stac, postgres_settings=database())
+    stac.state.readpool = CheckedPool(stac.state.readpool)
     titiler.app.state.dbpool = ConnectionPool(
         get_settings().database(),
         min_size=1,
@@ -118,7 +113,7 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
         titiler.app.state.dbpool.close(timeout=CLOSE_SECONDS)
 
 
-async def _close(pool: asyncpg.Pool) -> None:
+async def _close(pool: CheckedPool) -> None:
     try:
         await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
     except TimeoutError:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -97,23 +98,59 @@ def suppressed_get(url: str) -> None:
         httpx.get(f"{url}/", timeout=30)
 
 
-def test_it_goes_on_when_the_database_has_cut_its_connections(started: Served, stack: Any) -> None:
-    paths = ["/", "/features/collections?f=json", "/stac/collections", "/tiles/searches/?limit=1"]
-    before = [httpx.get(f"{started.url}{path}").status_code for path in paths]
-    assert before == [200] * 4
-    ports = started.ports()
-    with psycopg.connect(stack.database(), autocommit=True) as connection:
-        cut = connection.execute(
-            "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE client_port = ANY(%s)",
-            [list(ports)],
-        ).fetchone()
-    assert cut is not None
-    assert cut[0] >= 3
+PATHS = ("/", "/features/collections?f=json", "/stac/collections", "/tiles/searches/?limit=1")
 
-    after = [httpx.get(f"{started.url}{path}").status_code for path in paths]
+
+def cut_connections(served: Served, database: psycopg.Connection) -> int:
+    """End those of a server to the database, and wait until they are; returns how many."""
+    cut = database.execute(
+        "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
+        " WHERE client_port = ANY(%s)",
+        [list(served.ports())],
+    ).fetchone()
+    assert cut is not None
+    return int(cut[0])
+
+
+def test_it_goes_on_when_the_database_has_cut_its_connections(started: Served, stack: Any) -> None:
+    before = [httpx.get(f"{started.url}{path}").status_code for path in PATHS]
+    assert before == [200] * 4
+    with psycopg.connect(stack.database(), autocommit=True) as connection:
+        assert cut_connections(started, connection) >= 3
+
+    after = [httpx.get(f"{started.url}{path}").status_code for path in PATHS]
 
     assert after == [200] * 4
+    assert "Traceback" not in started.log.read_text()
+
+
+def test_what_is_asked_while_connections_are_cut_is_answered_or_to_be_asked_again(
+    started: Served, stack: Any
+) -> None:
+    stop = threading.Event()
+    answers: Counter[tuple[str, int]] = Counter()
+
+    def ask(path: str) -> None:
+        with httpx.Client(timeout=60) as client:
+            while not stop.is_set():
+                answers[path, client.get(f"{started.url}{path}").status_code] += 1
+
+    asking = [threading.Thread(target=ask, args=[path]) for path in PATHS[:3]]
+    for thread in asking:
+        thread.start()
+    try:
+        with psycopg.connect(stack.database(), autocommit=True) as connection:
+            for _ in range(20):
+                known = answers.total()
+                wait_until(lambda known=known: answers.total() > known + 5, "some answers")
+                cut_connections(started, connection)
+    finally:
+        stop.set()
+        for thread in asking:
+            thread.join(60)
+
+    assert {status for _, status in answers} <= {200, 503}, answers
+    assert all(answers[path, 200] for path in PATHS[:3]), answers
     assert "Traceback" not in started.log.read_text()
 
 
