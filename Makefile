@@ -7,9 +7,10 @@ setup:
 demo: setup
 	@.venv/bin/geo-etl demo
 
+# Hundreds of processes are started: what they import is compiled once.
 test:
 	@scripts/setup.sh tests
-	@.venv/bin/pytest -n 3
+	@PYTHONDONTWRITEBYTECODE= .venv/bin/pytest -n 3
 
 check: setup
 	.venv/bin/ruff format --check .

@@ -6,6 +6,7 @@ Loading this module connects to nothing. Tests build definitions of their own wi
 
 from typing import Any
 
+from geo_etl import startup  # isort: skip  (before what it makes quicker)
 from dagster import Definitions
 
 from geo_etl.assets import default_assets
@@ -47,3 +48,4 @@ def build_definitions(**overrides: Any) -> Definitions:
 
 
 defs = build_definitions()
+startup.started()

@@ -11,6 +11,7 @@ from multiprocessing import forkserver
 from geo_etl.errors import StackError
 
 PRELOAD = [
+    "geo_etl.startup",
     "dagster._core.executor.multiprocess",
     "dagster._core.executor.child_process_executor",
     "dagster._core.execution.api",

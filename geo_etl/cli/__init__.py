@@ -1,5 +1,6 @@
 """The `geo-etl` command. Here: words for people, and exit codes. The work is elsewhere."""
 
+from geo_etl import startup  # noqa: F401  # isort: skip  (before what it makes quicker)
 import click
 
 from geo_etl import __version__

@@ -31,6 +31,7 @@ from tipg.database import connect_to_db as connect_tipg_to_db
 from tipg.settings import DatabaseSettings
 from titiler.pgstac import main as titiler
 
+from geo_etl import startup
 from geo_etl.settings import get_settings
 from geo_etl.stack import files
 from geo_etl.stack.checked_pool import CUT, CheckedPool
@@ -89,6 +90,7 @@ class FreshCatalog:
 async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
     # The one lifespan of the site starts its servers too: as their own, but that connections
     # which the database has cut are noticed, and busy ones do not keep the site from stopping.
+    startup.started()
     schemas = tipg.db_settings
     await connect_tipg_to_db(
         tipg.app, schemas=schemas.schemas, tipg_schema=schemas.tipg_schema, user_sql_files=None

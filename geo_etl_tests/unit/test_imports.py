@@ -24,7 +24,7 @@ LINES = [
     ["errors"],
 ]
 # Read by every part that knows Dagster or the environment.
-SHARED = {"settings", "partitions", "preload", "errors", ""}
+SHARED = {"settings", "partitions", "preload", "startup", "errors", ""}
 
 
 @cache
