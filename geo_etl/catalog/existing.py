@@ -23,7 +23,7 @@ from geo_etl.catalog.raster_collections import (
     open_raster_collection,
     summaries_of,
 )
-from geo_etl.catalog.rasters import EO, RASTER, SSYS, projection
+from geo_etl.catalog.rasters import EO, RASTER, add_appearance, projection
 from geo_etl.catalog.renders import RENDERS, data_render
 from geo_etl.errors import SpecError
 from geo_etl.ingest.kinds import RASTER_EXTENSIONS, extension_of
@@ -141,13 +141,7 @@ def existing_item(facts: ExistingFacts) -> dict[str, Any]:
             **_found(facts, because),
         },
     )
-    render = _render(facts)
-    if render is not None:
-        item.stac_extensions.append(RENDERS)
-        item.properties["renders"] = {"default": render}
-    if not place.on_earth:
-        item.stac_extensions.append(SSYS)
-        item.properties["ssys:targets"] = [place.body]
+    add_appearance(item, _render(facts), place)
     item.add_link(collection_link(facts.collection_id))
     _add_file(item, facts)
     # Texts come from files: jsonb takes neither NUL nor half a surrogate pair.

@@ -11,7 +11,7 @@ from pyproj import CRS
 from pystac.extensions.projection import ProjectionExtension
 
 from geo_etl.catalog.bands import band_objects, nodata_value, resolution_metres
-from geo_etl.catalog.footprints import footprint_of
+from geo_etl.catalog.footprints import Footprint, footprint_of
 from geo_etl.catalog.lineage import (
     SOURCE_TIME,
     SourceBlob,
@@ -129,18 +129,23 @@ def raster_item(facts: RasterItemFacts) -> dict[str, Any]:
     )
     item.properties.update(description_of(spec.metadata))
     render = render_of([one.made for one in facts.files], source, spec, str(order.source))
-    if render is not None:
-        item.stac_extensions.append(RENDERS)
-        item.properties["renders"] = {"default": render}
-    if not place.on_earth:
-        item.stac_extensions.append(SSYS)
-        item.properties["ssys:targets"] = [place.body]
+    add_appearance(item, render, place)
     item.add_link(collection_link(facts.collection_id))
     add_lineage(item, _lineage(facts), facts.software)
     _add_files(item, facts)
     _add_others(item, facts)
     add_source(item, facts.source_blobs, SOURCE_TYPE)
     return linked(item.to_dict(include_self_link=False), None, facts.tiles_url)
+
+
+def add_appearance(item: pystac.Item, render: dict[str, Any] | None, place: Footprint) -> None:
+    """Say how an item is to be shown, None for in no way, and of which body it is."""
+    if render is not None:
+        item.stac_extensions.append(RENDERS)
+        item.properties["renders"] = {"default": render}
+    if not place.on_earth:
+        item.stac_extensions.append(SSYS)
+        item.properties["ssys:targets"] = [place.body]
 
 
 def datetime_of(order: RasterOrder, facts: RasterFacts) -> tuple[datetime, str]:

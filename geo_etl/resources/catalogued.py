@@ -7,7 +7,7 @@ rasters (`headers`), nor deciding what a container needs (`container_sync`).
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from geo_etl.catalog.existing import (
     item_id_of,
     summarized,
 )
+from geo_etl.catalog.lineage import moment
 from geo_etl.catalog.raster_collections import common_render
 from geo_etl.catalog.validate import validate
 from geo_etl.errors import CatalogueError, SpecError
@@ -115,8 +116,8 @@ def catalogue_file(storage: BlobStorage, engine: sa.Engine, order: FileOrder) ->
                 )
             )
             validate(item)
-        write_items(connection, collection_id, [item])
-    refresh(engine, collection_id)
+        written = write_items(connection, collection_id, [item])
+    refresh(engine, collection_id, has_changed=written.unchanged == 0)
     return item
 
 
@@ -177,11 +178,14 @@ def held(
     return {row.id: Held(row.etag, row.synced_from, row.blob) for row in rows}
 
 
-def refresh(engine: sa.Engine, collection_id: str) -> dict[str, Any]:
+def refresh(engine: sa.Engine, collection_id: str, *, has_changed: bool) -> dict[str, Any]:
     """Make a collection say what its items are now; the collection.
 
     Its extent always; summaries, and a mosaic where all items can be shown alike, of collections
     that were made for rasters where they lie.
+
+    Args:
+        has_changed: whether items were written or removed, so that it is updated now.
     """
     with engine.begin() as connection:
         lock_collections(connection, [collection_id])
@@ -192,6 +196,8 @@ def refresh(engine: sa.Engine, collection_id: str) -> dict[str, Any]:
             return collection
         groups = _groups(connection, collection_id)
         collection = summarized(collection, groups)
+        if has_changed:
+            collection["updated"] = moment(datetime.now(UTC))
         validate(collection)
         pgstac.upsert_collection(connection, collection)
         if common_render(groups) is not None:

@@ -92,15 +92,19 @@ def finish_sync(
             delete_items(connection, order.collection_id, lost)
             removed += sum(one in lost or one not in now for one, _ in batch)
         say(f"{removed:,} of {len(plan.gone):,} items removed.")
-    collection = refresh(engine, order.collection_id)
+    added = sum(report.added for report in reports)
+    updated = sum(report.updated for report in reports)
+    removed += sum(report.removed for report in reports)
+    has_changed = added + updated + removed > 0
+    collection = refresh(engine, order.collection_id, has_changed=has_changed)
     failed = [*plan.problems, *(one for report in reports for one in report.problems)]
     return SyncResult(
         collection=collection,
         files=plan.files,
-        added=sum(report.added for report in reports),
-        updated=sum(report.updated for report in reports),
+        added=added,
+        updated=updated,
         unchanged=plan.unchanged,
-        removed=removed + sum(report.removed for report in reports),
+        removed=removed,
         published=plan.published,
         failed=tuple(sorted(failed, key=lambda one: one.name)),
     )

@@ -184,7 +184,7 @@ def test_a_second_run_writes_nothing(container: Container) -> None:
 def test_what_changed_is_updated_and_what_is_gone_removed(container: Container) -> None:
     container.fill(6)
     container.sync()
-    before = container.rows()
+    before, updated = container.rows(), container.collection()["updated"]
     container.put("year_0/scene_000.tif", "rmnp-dem.tif")
     (container.folder / "year_1/scene_001.tif").unlink()
     container.put("new.tif")
@@ -198,6 +198,7 @@ def test_what_changed_is_updated_and_what_is_gone_removed(container: Container) 
         f"year_{number % 3}__scene_{number:03}" for number in range(2, 6)
     }
     assert "year_1__scene_001" not in after
+    assert container.collection()["updated"] > updated
 
 
 def test_a_renamed_raster_moves_its_item(container: Container) -> None:
