@@ -3,7 +3,8 @@
 `/features` is tipg. It keeps a list of the tables it serves; the list is read again as soon as
 something was published, so that new data shows at once. `/tiles` is titiler-pgstac, which keeps
 nothing. `/stac` is stac-fastapi-pgstac, with links to the servers beside it; `/files` is silver
-itself. Pages of tipg and titiler that load libraries from the internet are replaced by own ones.
+itself, `/downloads` whole tables. Pages of tipg and titiler that load libraries from the internet
+are replaced by own ones.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ from geo_etl.settings import get_settings
 from geo_etl.stack import files
 from geo_etl.stack.checked_pool import CUT, CheckedPool
 from geo_etl.stack.datasets import read_page
+from geo_etl.stack.downloads import downloads
 from geo_etl.stack.readers import ItemReader, MemberReader
 from geo_etl.stack.stac import database, servers_at, stac_app
 from geo_etl.stack.start_page import not_found_html, start_html
@@ -124,6 +126,7 @@ async def _close(pool: CheckedPool) -> None:
 
 start = FastAPI(title="geo_etl", lifespan=_lifespan, docs_url=None, redoc_url=None)
 start.include_router(files.router)
+start.include_router(downloads(lambda: tipg.app.state.pool))
 stac = stac_app()
 
 

@@ -24,8 +24,6 @@ KINDS = {
     "catalogued": ("catalogued collection", "catalogued collections"),
 }
 """What a kind is called: one of them, and several."""
-MOST_FEATURES = 10_000
-"""What OGC API Features gives in one answer (`TIPG_MAX_FEATURES_PER_QUERY`)."""
 AGES = ((60, "second"), (60, "minute"), (24, "hour"), (30, "day"), (12, "month"))
 """Units of time, with how many of them make one of the next."""
 FILES = ("image/tiff", "application/vnd.apache.parquet", "application/x-parquet", "application/xml")
@@ -122,7 +120,7 @@ def entry_of(dataset: Dataset, servers: Servers, root: str, now: datetime) -> En
         extent=Markup(extent_svg(_bbox(served))),  # noqa: S704 - of numbers alone
         thumbnail=_thumbnail(served),
         links=tuple(_links(dataset, served, servers, root)),
-        downloads=tuple(_downloads(dataset, served, servers)),
+        downloads=tuple(_downloads(dataset, served, root)),
     )
 
 
@@ -222,12 +220,11 @@ def _links(
         yield Link("quality report", report)
 
 
-def _downloads(dataset: Dataset, document: dict[str, Any], servers: Servers) -> Iterator[Link]:
+def _downloads(dataset: Dataset, document: dict[str, Any], root: str) -> Iterator[Link]:
     if dataset.kind == "table":
-        items = f"{servers.features}/collections/{quote(dataset.name, safe='')}/items"
-        part = f" (first {MOST_FEATURES:,})" if dataset.count > MOST_FEATURES else ""
-        for name, kind in (("GeoJSON", "geojson"), ("CSV", "csv")):
-            yield Link(f"{name}{part}", f"{items}?f={kind}&limit={MOST_FEATURES}")
+        for text, extension in (("GeoJSON", "geojson"), ("CSV", "csv")):
+            name = quote(f"{dataset.name}.{extension}", safe="")
+            yield Link(text, f"{root}/downloads/{name}")
     for key, asset in document.get("assets", {}).items():
         is_data = str(asset.get("type", "")).startswith(FILES)
         if is_data and "source" not in asset.get("roles", ()) and _is_web(asset["href"]):
