@@ -22,6 +22,8 @@ from geo_etl.stack.files import SAFE
 PAGE_BYTES = 4_000_000
 """What is read at once, but for a feature that is larger."""
 PAGE_FEATURES = 10_000
+MOST_ROWS = 500
+"""That are fetched at once; at first one, then as many as there are: one may have 40 MB."""
 
 _TABLE = """
 SELECT format('%I.%I', schema_name, table_name) AS name, version, published_at, srid, ARRAY(
@@ -193,10 +195,9 @@ async def _page(
                 "another version of it was published meanwhile",
                 "Download it again.",
             )
-        async for row in connection.cursor(query, last, prefetch=100):
-            end, *cells = row
-            lines.append(written.line(cells))
-            size += len(lines[-1])
-            if size > PAGE_BYTES:
-                break
+        cursor = await connection.cursor(query, last)
+        while size < PAGE_BYTES and (rows := await cursor.fetch(min(len(lines) + 1, MOST_ROWS))):
+            lines += [written.line(cells) for _, *cells in rows]
+            size += sum(map(len, lines[-len(rows) :]))
+            end = rows[-1][0]
     return lines, end
