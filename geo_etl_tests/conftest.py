@@ -6,6 +6,7 @@ The state folder is set before anything of geo_etl is imported: its settings are
 import functools
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,6 +23,9 @@ SHARED = Path(os.environ.get("GEO_ETL_TEST_DATA", PROJECT.parent / "shared" / "d
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in a shell's background. `dagster dev` would inherit it, and ignore SIGTERM as well.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Not pytest's own folder: PostgreSQL's user has to be able to enter it.
     home = tempfile.mkdtemp(prefix="geo_etl-test-", dir=SCRATCH)
     Path(home).chmod(0o755)

@@ -182,6 +182,7 @@ def dagster_dev(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             process.wait(30)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         for left in PROJECT.glob(".tmp_dagster_home_*"):
             shutil.rmtree(left, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """The arrival sensor on a container of its own, tick by tick."""
 
 import shutil
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,13 @@ class Ticks:
             status=DagsterRunStatus.STARTED,
             tags={"dagster/partition": key},
         )
-        return self.instance.add_run(run)
+        added = self.instance.add_run(run)
+        # The time of a file is up to some milliseconds behind that of the clock.
+        started, probe = time.time(), self.folder.parent / f"{self.container}.probe"
+        while not probe.exists() or probe.stat().st_mtime <= started:
+            probe.touch()
+        probe.unlink()
+        return added
 
     def end(self, run: DagsterRun) -> None:
         """Let a run end well."""
