@@ -54,7 +54,7 @@ def layer_facts(version: "Version") -> dict[str, Any]:
         "layer": version.layer,
         "version": version.number,
         "current": version.current,
-        "restorable": version.load_id is not None,
+        "restorable": version.is_restorable,
         "form": version.form,
         "items": len(version.item_ids),
         "pixels": version.pixels,
@@ -86,7 +86,7 @@ def show_layers(found: "list[Version]") -> None:
         (
             version.layer,
             str(version.number),
-            "current" if version.current else "kept" if version.load_id is not None else "gone",
+            "current" if version.current else "kept" if version.is_restorable else "gone",
             f"{version.pixels:,}",
             file_size(version.bytes),
             version.form,

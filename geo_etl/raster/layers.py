@@ -58,6 +58,11 @@ class Version:
         """Whether the STAC collection is this layer's own."""
         return self.form != "single"
 
+    @property
+    def is_restorable(self) -> bool:
+        """Whether readers see it, or can be made to see it again."""
+        return self.load_id is not None and (self.current or self.form != "collection")
+
     def row(self) -> dict[str, Any]:
         """Values of its row in the ledger."""
         return {
