@@ -4,12 +4,16 @@ import io
 import re
 import shutil
 import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import morecantile
 import numpy as np
 import pytest
+from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
 from PIL import Image
 
 from geo_etl.resources.azure_blobs import AzureBlobs
@@ -41,11 +45,40 @@ def blobs(
     return BlobStorageResource(url=f"az://{ACCOUNT}", **names)
 
 
+def with_signature(connection_string: str) -> str:
+    """A connection string that has a shared access signature in place of the account's key."""
+    endpoint = connection_string.partition("BlobEndpoint=")[2].partition(";")[0]
+    signature = generate_account_sas(
+        ACCOUNT,
+        KEY,
+        ResourceTypes(service=True, container=True, object=True),
+        AccountSasPermissions(read=True, write=True, delete=True, list=True, create=True),
+        datetime.now(UTC) + timedelta(hours=1),
+    )
+    return f"BlobEndpoint={endpoint};SharedAccessSignature={signature}"
+
+
 def put(blobs: BlobStorageResource, ref: SourceRef, content: bytes) -> None:
     with blobs.storage.write(ref) as file:
         file.write(content)
 
 
+@pytest.fixture(params=["key", "signature"])
+def credential(
+    request: pytest.FixtureRequest,
+    azure: AzureBlobs,
+    azurite: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """How storage is entered from here on, by adlfs and by GDAL."""
+    if request.param == "signature":
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", with_signature(azurite))
+    open_storage.cache_clear()
+    yield
+    open_storage.cache_clear()
+
+
+@pytest.mark.usefixtures("credential")
 def test_what_is_in_azure_is_listed_described_drawn_and_downloaded(
     site: str, blobs: BlobStorageResource, run_asset: Any, tmp_path: Path, unique: str
 ) -> None:
@@ -92,6 +125,13 @@ def test_what_is_in_azure_is_listed_described_drawn_and_downloaded(
     about = f"{site}/tiles/collections/{unique}/items/{item['id']}"
     value = httpx.get(f"{about}/point/{point}", params={"assets": "analysis"}).json()
     assert value["values"] == [VALUE]
+    zoom = tilejson["minzoom"] + 1
+    place = morecantile.tms.get("WebMercatorQuad").tile(
+        (west + east) / 2, (south + north) / 2, zoom
+    )
+    tile = httpx.get(tilejson["tiles"][0].format(z=zoom, x=place.x, y=place.y))
+    drawn = Image.open(io.BytesIO(tile.content)).convert("RGBA")
+    assert drawn.getchannel("A").getextrema()[1] == 255
 
 
 def test_account_and_key_are_enough_for_gdal(
