@@ -166,7 +166,7 @@ def _publish_one(
         rows = [{**key, "item_id": item["id"], "item": item} for item in candidate.items]
         connection.execute(sa.insert(ledger.item), rows)
     # What a collection was cannot be shown again: its members go their own ways. But who read the
-    # catalogue a moment ago finds its mosaic, until the next publish.
+    # catalogue a moment ago finds its mosaic until the next publish; members that are removed go.
     prune(connection, layer, 2 if version.form == "collection" else keep)
     return version, change(version, candidate.items, current)
 

@@ -116,8 +116,9 @@ def catalogue_file(storage: BlobStorage, engine: sa.Engine, order: FileOrder) ->
                 )
             )
             validate(item)
-        written = write_items(connection, collection_id, [item])
-    refresh(engine, collection_id, has_changed=written.unchanged == 0)
+        if not write_items(connection, collection_id, [item]).unchanged:
+            touch(connection, collection_id)
+    refresh(engine, collection_id)
     return item
 
 
@@ -178,14 +179,20 @@ def held(
     return {row.id: Held(row.etag, row.synced_from, row.blob) for row in rows}
 
 
-def refresh(engine: sa.Engine, collection_id: str, *, has_changed: bool) -> dict[str, Any]:
+def touch(connection: sa.Connection, collection_id: str) -> None:
+    """Note that items of a collection were written or removed in this transaction."""
+    collection = pgstac.get_collection(connection, collection_id)
+    assert collection is not None
+    if collection.get(DESCRIBED):
+        now = moment(datetime.now(UTC))
+        pgstac.upsert_collection(connection, {**collection, "updated": now})
+
+
+def refresh(engine: sa.Engine, collection_id: str) -> dict[str, Any]:
     """Make a collection say what its items are now; the collection.
 
     Its extent always; summaries, and a mosaic where all items can be shown alike, of collections
     that were made for rasters where they lie.
-
-    Args:
-        has_changed: whether items were written or removed, so that it is updated now.
     """
     with engine.begin() as connection:
         lock_collections(connection, [collection_id])
@@ -196,8 +203,6 @@ def refresh(engine: sa.Engine, collection_id: str, *, has_changed: bool) -> dict
             return collection
         groups = _groups(connection, collection_id)
         collection = summarized(collection, groups)
-        if has_changed:
-            collection["updated"] = moment(datetime.now(UTC))
         validate(collection)
         pgstac.upsert_collection(connection, collection)
         if common_render(groups) is not None:

@@ -16,7 +16,7 @@ from geo_etl.catalog.existing import ExistingFacts, existing_collection, existin
 from geo_etl.catalog.validate import validate
 from geo_etl.errors import GeoEtlError, StorageError
 from geo_etl.resources.blobs import BlobStorage
-from geo_etl.resources.catalogued import Held, held, open_for, refresh
+from geo_etl.resources.catalogued import Held, held, open_for, refresh, touch
 from geo_etl.resources.headers import describe, told
 from geo_etl.resources.stac_items import delete_items, write_items
 from geo_etl.resources.sync_plan import (
@@ -90,21 +90,19 @@ def finish_sync(
             # Back meanwhile, by another sync: another ETag. Gone: an earlier attempt was here.
             lost = [item_id for item_id, etag in batch if _etag(now, item_id) == etag]
             delete_items(connection, order.collection_id, lost)
+            if lost:
+                touch(connection, order.collection_id)
             removed += sum(one in lost or one not in now for one, _ in batch)
         say(f"{removed:,} of {len(plan.gone):,} items removed.")
-    added = sum(report.added for report in reports)
-    updated = sum(report.updated for report in reports)
-    removed += sum(report.removed for report in reports)
-    has_changed = added + updated + removed > 0
-    collection = refresh(engine, order.collection_id, has_changed=has_changed)
+    collection = refresh(engine, order.collection_id)
     failed = [*plan.problems, *(one for report in reports for one in report.problems)]
     return SyncResult(
         collection=collection,
         files=plan.files,
-        added=added,
-        updated=updated,
+        added=sum(report.added for report in reports),
+        updated=sum(report.updated for report in reports),
         unchanged=plan.unchanged,
-        removed=removed,
+        removed=removed + sum(report.removed for report in reports),
         published=plan.published,
         failed=tuple(sorted(failed, key=lambda one: one.name)),
     )
@@ -146,8 +144,11 @@ def _sync_batch(
         now = held(connection, order.collection_id, ids)
         same = {item_id for item_id in ids if now.get(item_id) == before.get(item_id)}
         new = [item for item_id, item in items.items() if item_id in same]
-        write_items(connection, order.collection_id, new)
-        delete_items(connection, order.collection_id, sorted(unreadable & same))
+        written = write_items(connection, order.collection_id, new)
+        lost = sorted(unreadable & same)
+        delete_items(connection, order.collection_id, lost)
+        if written.added or written.updated or lost:
+            touch(connection, order.collection_id)
     good = [one for one in batch if one.item_id not in problems]
     added = sum(one.seen is None for one in good)
     return SliceReport(

@@ -36,19 +36,20 @@ class CheckedPool:
         Raises:
             One of `CUT`: there is no connection to be had, or it was cut while it was used.
         """
-        connection = await self._answering()
         try:
-            yield connection
+            connection = await self._answering()
+            try:
+                yield connection
+            finally:
+                await self._release(connection)
         except _UNUSABLE as error:
             if isinstance(error, ValueError):  # a `DataError`: of the values that were given
                 raise
             raise ConnectionError("the connection was cut") from error
-        finally:
-            await self._release(connection)
 
     async def _answering(self) -> Any:
-        # At worst all idle connections were cut.
-        for _ in range(self._pool.get_max_size()):
+        # At worst all its connections were cut.
+        for _ in range(self._pool.get_max_size() + 1):
             connection = await self._pool.acquire()
             try:
                 await connection.execute("SELECT 1")

@@ -20,9 +20,9 @@ from geo_etl.stack.checked_pool import CheckedPool
 from geo_etl.stack.files import SAFE
 
 PAGE_BYTES = 4_000_000
-"""What is read at once, but for a feature that is larger."""
+"""After which a page ends."""
 PAGE_FEATURES = 10_000
-MOST_ROWS = 500
+MOST_ROWS = 50
 """That are fetched at once; at first one, then as many as there are: one may have 40 MB."""
 
 _TABLE = """
@@ -73,11 +73,13 @@ class Format:
 
 
 def _feature(table: Table) -> str:
-    # RFC 7946: in WGS84, outer rings counterclockwise.
+    # RFC 7946: in WGS84, outer rings counterclockwise. Lines would be reversed by that.
     geom = "t.geom" if table.srid == 4326 else "ST_Transform(t.geom, 4326)"
+    is_area = "GeometryType(t.geom) IN ('POLYGON', 'MULTIPOLYGON')"
+    turned = f"CASE WHEN {is_area} THEN ST_ForcePolygonCCW({geom}) ELSE {geom} END"
     return (
         "json_build_object('type', 'Feature', 'id', t.gid,"  # noqa: S608 - names are quoted
-        f" 'geometry', ST_AsGeoJSON(ST_ForcePolygonCCW({geom}), 9, 0)::json,"
+        f" 'geometry', ST_AsGeoJSON({turned}, 9, 0)::json,"
         " 'properties', (SELECT row_to_json(p) FROM"
         f" (SELECT {', '.join(map(_column, table.columns))}) AS p))::text"
     )
@@ -100,7 +102,7 @@ def _cell(text: str | None) -> str:
     """As PostgreSQL's COPY writes it: nothing is null, `""` is an empty text."""
     if text is None:
         return ""
-    if text and not set('",\r\n').intersection(text):
+    if text and not any(special in text for special in '",\r\n'):
         return text
     return '"' + text.replace('"', '""') + '"'
 
@@ -137,8 +139,10 @@ def downloads(pool: Callable[[], CheckedPool]) -> APIRouter:
     async def download(request: Request, name: str, extension: str) -> Response:
         """A published table as one file."""
         written = FORMATS.get(extension)
-        async with pool().acquire() as connection:
-            table = await _find(connection, name)
+        table = None
+        if "\0" not in name:
+            async with pool().acquire() as connection:
+                table = await _find(connection, name)
         if written is None or table is None:
             raise HTTPException(404, f"there is no table '{name}' as '{extension}'")
         headers = {
@@ -147,7 +151,9 @@ def downloads(pool: Callable[[], CheckedPool]) -> APIRouter:
             **SAFE,
         }
         if request.method == "HEAD":
-            return Response(headers=headers, media_type=written.media_type)
+            head = Response(headers=headers, media_type=written.media_type)
+            del head.headers["content-length"]  # of the nothing that it has
+            return head
         content = _content(pool(), table, written)
         return StreamingResponse(content, headers=headers, media_type=written.media_type)
 
@@ -161,34 +167,36 @@ async def _find(connection: Any, title: str) -> Table | None:
 
 async def _content(pool: CheckedPool, table: Table, written: Format) -> AsyncIterator[str]:
     yield written.begin(table)
-    last: int | None = None
+    last = 0
     while True:
         lines, end = await _page(pool, table, written, last)
-        if end is None:
+        if not lines:
             break
-        yield ("" if last is None else written.between) + written.between.join(lines)
+        yield (written.between if last else "") + written.between.join(lines)
         last = end
     yield written.end
 
 
 async def _page(
-    pool: CheckedPool, table: Table, written: Format, last: int | None
-) -> tuple[list[str], int | None]:
-    """Rows after one, and the key of the last of them; None: there are no more.
+    pool: CheckedPool, table: Table, written: Format, last: int
+) -> tuple[list[str], int]:
+    """Rows after one, and the key of the last of them; none when there are no more.
 
     Raises:
         StackError: another version of the table is published now.
     """
     query = (
         f"SELECT t.gid, {written.row(table)} FROM {table.name} AS t"  # noqa: S608 - as above
-        f" WHERE $1::bigint IS NULL OR t.gid > $1 ORDER BY t.gid LIMIT {PAGE_FEATURES}"
+        f" WHERE t.gid > $1 ORDER BY t.gid LIMIT {PAGE_FEATURES}"
     )
     lines: list[str] = []
-    size, end = 0, None
+    size, end = 0, last
     async with (
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
+        # Locked first: else a publish that goes on now would show its rows before its version.
+        await connection.execute(f"LOCK TABLE {table.name} IN ACCESS SHARE MODE")
         if await _find(connection, table.title) != table:
             raise StackError(
                 f"download of {table.title}",

@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +150,16 @@ def test_a_table_without_attributes(site: str, ingest: Any, tmp_path: Path, uniq
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
     "name",
-    ["geo.not_there.csv", "public.spatial_ref_sys.csv", "geo_etl.load.csv", "x", "a.b", "..csv"],
+    [
+        "geo.not_there.csv",
+        "public.spatial_ref_sys.csv",
+        "geo_etl.load.csv",
+        "x",
+        "a.b",
+        "..csv",
+        "geo.a%00.csv",
+        "geo.a%27%3B--.csv",
+    ],
 )
 def test_only_published_tables_can_be_had(site: str, method: str, name: str) -> None:
     assert httpx.request(method, f"{site}/downloads/{name}").status_code == 404
@@ -171,29 +183,86 @@ def test_a_head_says_the_same_without_reading(
     head, whole = httpx.head(url), httpx.get(url)
 
     assert head.content == b""
+    assert "content-length" not in head.headers
     for name in ("content-type", "content-disposition", "cache-control"):
         assert head.headers[name] == whole.headers[name]
 
 
-@pytest.mark.usefixtures("small_pages")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_publish_is_not_kept_waiting_and_ends_the_answer(
-    site: str, stack: Any, ingest: Any, tmp_path: Path, unique: str
-) -> None:
-    # So many that neither socket can hold what comes before the publish.
+@pytest.fixture
+def large(ingest: Any, tmp_path: Path, unique: str) -> str:
+    """A table of so many bytes that no socket holds them; its name."""
     columns = {"n": range(3_000), "text": ["x" * 10_000] * 3_000}
-    ingest(write(tmp_path / "a.fgb", squares(3_000), columns))
+    ingest(write(tmp_path / "large.fgb", squares(3_000), columns))
+    return f"geo.{unique}"
 
-    with httpx.stream("GET", f"{site}/downloads/geo.{unique}.geojson", timeout=60) as answer:
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_publish_is_not_kept_waiting_and_ends_the_answer(
+    site: str, stack: Any, ingest: Any, tmp_path: Path, large: str
+) -> None:
+    with httpx.stream("GET", f"{site}/downloads/{large}.geojson", timeout=60) as answer:
         chunks = answer.iter_bytes(1_000)
         next(chunks)
         with psycopg.connect(stack.database()) as connection:
             connection.execute("SET lock_timeout = '5s'")
-            connection.execute(f"LOCK TABLE geo.{unique} IN ACCESS EXCLUSIVE MODE")  # type: ignore[arg-type]
+            connection.execute(f"LOCK TABLE {large} IN ACCESS EXCLUSIVE MODE")  # type: ignore[arg-type]
         ingest(write(tmp_path / "b.fgb", squares(2)), load_method="append")
         with pytest.raises(httpx.RemoteProtocolError):
             for _ in chunks:
                 pass
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_page_that_meets_a_publish_does_not_end_the_file_as_if_it_were_whole(
+    site: str, stack: Any, ingest: Any, tmp_path: Path, large: str
+) -> None:
+    def lock(mode: str, *, granted: bool) -> Any:
+        query = (
+            "SELECT 1 FROM pg_locks WHERE relation = to_regclass(%s) AND mode = %s AND granted = %s"
+        )
+        return watcher.execute(query, [large, mode, granted]).fetchone()
+
+    with (
+        ThreadPoolExecutor() as threads,
+        psycopg.connect(stack.database(), autocommit=True) as watcher,
+        httpx.stream("GET", f"{site}/downloads/{large}.geojson", timeout=60) as answer,
+    ):
+        chunks = answer.iter_bytes(1_000)
+        next(chunks)
+        with psycopg.connect(stack.database()) as blocker:
+            # The publish has exchanged the rows, and is about to note the version.
+            blocker.execute("LOCK TABLE geo_etl.publication IN SHARE MODE")
+            (tmp_path / "large.fgb").unlink()
+            columns = {"n": [1, 2], "text": ["", ""]}
+            fewer = write(tmp_path / "large.fgb", squares(2), columns)
+            replaced = threads.submit(ingest, fewer)
+            wait_for(
+                lambda: lock("AccessExclusiveLock", granted=True) or replaced.done(), "a publish"
+            )
+            assert not replaced.done(), replaced.result()
+            rest = threads.submit(list, chunks)
+            wait_for(lambda: lock("AccessShareLock", granted=False), "a page that waits for it")
+        replaced.result(60)
+        with pytest.raises(httpx.RemoteProtocolError):
+            rest.result(60)
+
+
+def wait_for(happens: Callable[[], Any], what: str) -> None:
+    until = time.monotonic() + 60
+    while not happens():
+        assert time.monotonic() < until, what
+        time.sleep(0.01)
+
+
+def test_lines_keep_their_direction(site: str, ingest: Any, tmp_path: Path, unique: str) -> None:
+    ends = [[(0, 0), (1, 2), (3, 1)], [(5, 5), (4, 4)]]
+    lines = [shapely.LineString(line) for line in ends]
+    ingest(write(tmp_path / "a.fgb", lines, crs="EPSG:4326"))
+
+    features = httpx.get(f"{site}/downloads/geo.{unique}.geojson").json()["features"]
+
+    found = {one["properties"]["n"]: one["geometry"]["coordinates"] for one in features}
+    assert found == {n + 1: [[list(point) for point in line]] for n, line in enumerate(ends)}
 
 
 @given(st.one_of(st.none(), st.text(st.characters(exclude_characters="\0"), max_size=20)))
