@@ -431,10 +431,11 @@ def test_a_sync_that_lost_its_connection_goes_on_where_it_was(
         with pytest.raises(sa.exc.OperationalError) as caught:
             sync_slice(storage, container.engine, plan.order, part, after_a_batch)
     killer.join()
-    done = container.rows()
+    done, updated = container.rows(), container.collection()["updated"]
 
     result = whole_sync(container, storage)
 
+    assert updated < container.collection()["updated"]
     assert is_transient(caught.value)
     assert len(done) == 3
     assert (result.added, result.unchanged) == (6, 3)
