@@ -649,7 +649,9 @@ columns = st.one_of(
         ]
     )
 )
-tables = st.lists(st.tuples(st.text(max_size=70), columns), min_size=1, max_size=6)
+titles = st.text(st.characters(codec="utf-8", min_codepoint=1), max_size=70)
+"""Without NUL, which is refused."""
+tables = st.lists(st.tuples(titles, columns), min_size=1, max_size=6)
 
 
 def made(table: Iterable[tuple[str, pa.Array]]) -> pa.RecordBatch:
