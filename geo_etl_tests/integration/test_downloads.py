@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import math
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geo_etl.stack import downloads
+from geo_etl_tests.e2e.faults import wait_until
 from geo_etl_tests.made import squares, write
 
 WORDS = ["a,b", 'say "so"', "two\nlines", "Zürich 東京", "", None, " ", "\\N", "'"]
@@ -236,22 +235,15 @@ def test_a_page_that_meets_a_publish_does_not_end_the_file_as_if_it_were_whole(
             columns = {"n": [1, 2], "text": ["", ""]}
             fewer = write(tmp_path / "large.fgb", squares(2), columns)
             replaced = threads.submit(ingest, fewer)
-            wait_for(
+            wait_until(
                 lambda: lock("AccessExclusiveLock", granted=True) or replaced.done(), "a publish"
             )
             assert not replaced.done(), replaced.result()
             rest = threads.submit(list, chunks)
-            wait_for(lambda: lock("AccessShareLock", granted=False), "a page that waits for it")
+            wait_until(lambda: lock("AccessShareLock", granted=False), "a page that waits for it")
         replaced.result(60)
         with pytest.raises(httpx.RemoteProtocolError):
             rest.result(60)
-
-
-def wait_for(happens: Callable[[], Any], what: str) -> None:
-    until = time.monotonic() + 60
-    while not happens():
-        assert time.monotonic() < until, what
-        time.sleep(0.01)
 
 
 def test_lines_keep_their_direction(site: str, ingest: Any, tmp_path: Path, unique: str) -> None:
